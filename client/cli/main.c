@@ -1,0 +1,152 @@
+/* jobpool, the command line client. The table of verbs is the source of dispatch and of all --help. */
+#include <stdio.h>
+
+#include "build_config.h"
+#include "connect.h"
+#include "verbs.h"
+
+#define CODES_NOTE                                                                                                     \
+	"Exit codes: 0 done, 1 a negative answer, 2 usage, 3 not found, 4 no daemon, 5 denied, 6 timed out,\n"         \
+	"7 full, closed or no space. run and wait return the job's own code (128+n for signal n), and for\n"           \
+	"themselves 122 wait timed out, 123 no exit status exists (cancelled, lost, ...), 124 a limit ended the\n"     \
+	"job, 125 usage, jobpool or the daemon failed, 126/127 the command could not be started / was not found.\n"
+
+#define JSON_NOTE                                                                                                      \
+	"JSON: bytes that are not UTF-8 are the escapes \\udc80 to \\udcff, one a byte (Python's surrogateescape:\n"   \
+	"os.fsencode() gives the bytes back). Times are milliseconds since 1970.\n"
+
+#define COMMAND_NOTE                                                                                                   \
+	"The first word that is no option begins the command; options behind it are the command's.\n"                  \
+	"DURATION: 500ms, 10s, 1h30m. SIZE: 64KiB, 10MB.\n"
+
+static const struct verb verbs[] = {
+	{ "submit", "COMMAND [ARGUMENT]...", "submit a command and print its id", verb_submit, VERB_COMMAND | VERB_STARTS, 0, -1,
+	  { submit_options, each_line_options, reconnect_options }, COMMAND_NOTE },
+	{ "run", "COMMAND [ARGUMENT]...", "submit a command, show its output and return its exit code", verb_run,
+	  VERB_COMMAND | VERB_STARTS | VERB_PROPAGATES | VERB_NO_DAEMON, 1, -1, { submit_options, reconnect_options },
+	  COMMAND_NOTE "Ctrl-C interrupts the job; twice leaves it running by itself.\n" },
+	{ "wait", "ID...", "wait until jobs are done; returns the first exit code that is not 0", verb_wait,
+	  VERB_STARTS | VERB_PROPAGATES, 1, -1, { wait_options, timeout_options, reconnect_options, json_options }, JSON_NOTE },
+	{ "join", "[QUEUE]...", "wait until queues (all, without a name) have no unfinished job", verb_join, VERB_STARTS, 0, -1,
+	  { timeout_options, reconnect_options }, NULL },
+	{ "list", "", "list jobs", verb_list, VERB_STARTS, 0, 0, { list_options, json_options }, JSON_NOTE },
+	{ "show", "ID", "show everything about a job", verb_show, VERB_STARTS, 1, 1, { json_options }, JSON_NOTE },
+	{ "log", "ID", "show what a job wrote", verb_log, VERB_STARTS, 1, 1, { log_options, reconnect_options },
+	  "Of a job with split streams, its stderr goes to stderr.\n" },
+	{ "why", "ID", "tell why a job is not running", verb_why, VERB_STARTS, 1, 1, { NULL }, NULL },
+	{ "kill", "ID...", "send a signal to all processes of jobs", verb_kill, VERB_STARTS, 1, -1, { kill_options },
+	  "It only delivers the signal; to end a job, `jobpool cancel` is the better way.\n" },
+	{ "cancel", "ID...", "cancel jobs: waiting ones at once, running ones by SIGTERM and, after their grace, SIGKILL", verb_change,
+	  VERB_STARTS, 1, -1, { NULL }, NULL },
+	{ "hold", "ID...", "hold waiting jobs back", verb_change, VERB_STARTS, 1, -1, { NULL }, NULL },
+	{ "release", "ID...", "release held jobs", verb_change, VERB_STARTS, 1, -1, { NULL }, NULL },
+	{ "retry", "ID...", "make finished jobs ready again", verb_change, VERB_STARTS, 1, -1, { NULL }, NULL },
+	{ "remove", "ID...", "remove finished jobs and their output", verb_change, VERB_STARTS, 1, -1, { NULL }, NULL },
+	{ "clean", "", "remove all finished jobs and print how many", verb_clean, VERB_STARTS, 0, 0, { clean_options }, NULL },
+	{ "queue", "[NAME | pause NAME | resume NAME]", "list queues, show one, pause or resume one", verb_queue, VERB_STARTS, 0, 2,
+	  { json_options }, "A paused queue takes jobs and starts none.\n" },
+	{ "pools", "", "list pools", verb_pools, VERB_STARTS, 0, 0, { json_options }, NULL },
+	{ "workers", "", "list workers", verb_workers, VERB_STARTS, 0, 0, { json_options }, NULL },
+	{ "reload", "", "let the daemon read its configuration again", verb_reload, 0, 0, 0, { NULL }, NULL },
+	{ "stop", "", "stop the daemon and wait until it has ended", verb_stop, 0, 0, 0, { stop_options }, NULL },
+	{ "ping", "", "ask whether the daemon answers", verb_ping, 0, 0, 0, { NULL }, NULL },
+	{ "version", "", "show the versions of client and daemon", verb_version, VERB_NO_DAEMON, 0, 0, { NULL }, NULL },
+};
+
+static const struct verb *find_verb(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	return NULL;
+}
+
+static void print_help(void)
+{
+	printf("Usage: jobpool [OPTION]... VERB [ARGUMENT]...\n\nRun commands on a pool of workers, durably. Without a verb: list.\n\nVerbs:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		printf("  %-10s%s\n", verbs[i].name, verbs[i].help);
+	printf("\nOptions of all verbs, before or behind the verb:\n");
+	print_options(global_options);
+	print_options(json_options);
+	printf("\n`jobpool VERB --help` tells more.\n\n%s", CODES_NOTE);
+}
+
+/* An option before the verb (--json) must be one that the verb has. */
+static bool verb_takes(const struct verb *verb, const char *name)
+{
+	for (size_t i = 0; i < VERB_TABLES_MAX && verb->tables[i]; i++)
+		for (const struct option_row *row = verb->tables[i]; row->name; row++)
+			if (strcmp(row->name, name) == 0)
+				return true;
+	return false;
+}
+
+static int run_verb(struct cli *cli)
+{
+	const struct verb *verb = cli->verb;
+	int r = 0;
+
+	if (cli_option(cli, "help")) {
+		print_verb_help(verb);
+		return EXIT_OK;
+	}
+	if (cli_option(cli, "version")) {
+		printf("jobpool %s\n", PACKAGE_VERSION);
+		return EXIT_OK;
+	}
+	if (cli_json(cli) && !verb_takes(verb, "json"))
+		return cli_usage(cli, "%s has no --json", verb->name);
+	if (cli->argument_count < verb->arguments_min)
+		return cli_usage(cli, "%s needs %s", verb->name, verb->arguments);
+	if (verb->arguments_max >= 0 && cli->argument_count > verb->arguments_max)
+		return cli_usage(cli, "%s: '%s' is one word too many", verb->name, cli->arguments[verb->arguments_max]);
+	if (!(verb->flags & VERB_NO_DAEMON))
+		r = cli_connect(cli);
+	return r ? r : verb->run(cli);
+}
+
+/* Find the verb and parse all. 0, or the exit code for usage; cli->verb is NULL when general help is wanted. */
+static int parse(struct cli *cli, int argc, char **argv)
+{
+	static char list[] = "list";
+	char *bare[] = { list, NULL };
+	int used;
+
+	if (!cli_parse_global(cli, argc, argv, &used))
+		return cli_usage(cli, "wrong options before the verb");
+	argc -= used;
+	argv += used;
+	if (!argc && (cli_option(cli, "help") || cli_option(cli, "version")))
+		return 0;
+	cli->verb = find_verb(argc ? argv[0] : list);
+	if (!cli->verb)
+		return cli_usage(cli, "there is no verb '%s'", argv[0]);
+	if (cli_parse(cli, argc ? argc : 1, argc ? argv : bare))
+		return 0;
+	fprintf(stderr, "Try `jobpool %s --help`.\n", cli->verb->name);
+	return cli->verb->flags & VERB_PROPAGATES ? EXIT_JOBPOOL : EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = { 0 };
+	int code = parse(&cli, argc, argv);
+
+	if (code == 0 && cli.verb)
+		code = run_verb(&cli);
+	else if (code == 0 && cli_option(&cli, "help"))
+		print_help();
+	else if (code == 0)
+		printf("jobpool %s\n", PACKAGE_VERSION);
+	if (fflush(stdout) == EOF || ferror(stdout)) {
+		cli_say("cannot write to stdout: %s", strerror(errno));
+		if (code == 0)
+			code = cli.verb ? cli_own_failure(&cli) : EXIT_NEGATIVE;
+	}
+	jobpool_close(cli.jobpool);
+	if (cli.interrupt_fd > 0)
+		close_fd(&cli.interrupt_fd);
+	free(cli.values);
+	return code;
+}

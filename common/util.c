@@ -1,0 +1,263 @@
+/* Small helpers: slices, whole reads and writes, clocks, random bytes, CRC. No state, so every thread may call them. */
+#include "util.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* Not <ctype.h> nor strcasecmp(): those follow the locale, names and words on the wire do not. */
+static char ascii_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+int slice_is_word(struct slice s, const char *word)
+{
+	if (strlen(word) != s.len)
+		return false;
+	for (size_t i = 0; i < s.len; i++)
+		if (ascii_lower(s.data[i]) != ascii_lower(word[i]))
+			return false;
+	return true;
+}
+
+char *slice_dup(struct slice s)
+{
+	char *copy = malloc(s.len + 1);
+
+	if (!copy)
+		return NULL;
+	if (s.len)
+		memcpy(copy, s.data, s.len);
+	copy[s.len] = '\0';
+	return copy;
+}
+
+int slice_to_uint(struct slice s, uint64_t max, uint64_t *ret_value)
+{
+	uint64_t value = 0;
+	bool too_large = false;
+
+	if (!s.len)
+		return -EINVAL;
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.data[i] < '0' || s.data[i] > '9')
+			return -EINVAL;
+		if (__builtin_mul_overflow(value, 10, &value) ||
+		    __builtin_add_overflow(value, (uint64_t)(s.data[i] - '0'), &value))
+			too_large = true; /* and look on: "99999999999999999999x" is no number at all */
+	}
+	if (too_large || value > max)
+		return -ERANGE;
+	*ret_value = value;
+	return 0;
+}
+
+int slice_to_int(struct slice s, int64_t min, int64_t max, int64_t *ret_value)
+{
+	bool negative = s.len && s.data[0] == '-';
+	uint64_t magnitude, magnitude_max = negative ? (uint64_t)INT64_MAX + 1 : INT64_MAX;
+	int64_t value;
+	int r;
+
+	if (negative) {
+		s.data++;
+		s.len--;
+	}
+	r = slice_to_uint(s, magnitude_max, &magnitude);
+	if (r < 0)
+		return r;
+	value = negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude;
+	if (value < min || value > max)
+		return -ERANGE;
+	*ret_value = value;
+	return 0;
+}
+
+int name_is_valid(struct slice s)
+{
+	if (!s.len || s.len > NAME_BYTES_MAX)
+		return false;
+	for (size_t i = 0; i < s.len; i++) {
+		char c = ascii_lower(s.data[i]);
+		bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+
+		/* A leading dot or dash would read as a hidden file or as an option. */
+		if (!word && (i == 0 || (c != '.' && c != '-')))
+			return false;
+	}
+	return true;
+}
+
+void close_fd(int *fd)
+{
+	int saved = errno;
+
+	if (*fd >= 0)
+		close(*fd); /* never repeated: Linux has freed the descriptor also when it says EINTR */
+	*fd = -1;
+	errno = saved;
+}
+
+int read_all(int fd, void *data, size_t len)
+{
+	for (char *at = data; len;) {
+		ssize_t n = read(fd, at, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EPIPE;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int write_all(int fd, const void *data, size_t len)
+{
+	for (const char *at = data; len;) {
+		ssize_t n = write(fd, at, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int pread_all(int fd, void *data, size_t len, off_t offset)
+{
+	for (char *at = data; len;) {
+		ssize_t n = pread(fd, at, len, offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EPIPE;
+		at += n;
+		len -= (size_t)n;
+		offset += n;
+	}
+	return 0;
+}
+
+int pwrite_all(int fd, const void *data, size_t len, off_t offset)
+{
+	for (const char *at = data; len;) {
+		ssize_t n = pwrite(fd, at, len, offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		at += n;
+		len -= (size_t)n;
+		offset += n;
+	}
+	return 0;
+}
+
+static uint64_t now_ms(clockid_t clock)
+{
+	struct timespec t;
+	int r = clock_gettime(clock, &t);
+
+	assert(r == 0);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+uint64_t now_monotonic_ms(void)
+{
+	return now_ms(CLOCK_MONOTONIC);
+}
+
+uint64_t now_wall_ms(void)
+{
+	return now_ms(CLOCK_REALTIME);
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = ascii_lower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int boot_id_read(uint8_t ret_id[16])
+{
+	char text[36]; /* 8-4-4-4-12 hex digits */
+	uint8_t id[16] = { 0 };
+	size_t digits = 0;
+	int r, fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	r = read_all(fd, text, sizeof(text));
+	close_fd(&fd);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < sizeof(text); i++) {
+		int digit = hex_digit(text[i]);
+
+		if (text[i] == '-')
+			continue;
+		if (digit < 0 || digits == 2 * sizeof(id))
+			return -EBADMSG;
+		id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | digit);
+		digits++;
+	}
+	if (digits != 2 * sizeof(id))
+		return -EBADMSG;
+	memcpy(ret_id, id, sizeof(id));
+	return 0;
+}
+
+void random_fill(void *data, size_t len)
+{
+	for (char *at = data; len;) {
+		ssize_t n = getrandom(at, len, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		assert(n > 0);
+		at += n;
+		len -= (size_t)n;
+	}
+}
+
+uint32_t crc32_of(const void *data, size_t len)
+{
+	/* Four bits a step: what we sum up is a few hundred bytes, and sixteen constants need no start-up code. */
+	static const uint32_t step[16] = {
+		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
+		0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+	};
+	const uint8_t *bytes = data;
+	uint32_t crc = 0xffffffff;
+
+	for (size_t i = 0; i < len; i++) {
+		crc ^= bytes[i];
+		crc = crc >> 4 ^ step[crc & 15];
+		crc = crc >> 4 ^ step[crc & 15];
+	}
+	return ~crc;
+}
+
+void hex_encode(const void *data, size_t len, char *ret_text)
+{
+	static const char digits[] = "0123456789abcdef";
+	const uint8_t *bytes = data;
+
+	for (size_t i = 0; i < len; i++) {
+		*ret_text++ = digits[bytes[i] >> 4];
+		*ret_text++ = digits[bytes[i] & 15];
+	}
+	*ret_text = '\0';
+}

@@ -1,0 +1,164 @@
+/* The policy of a pool. Only a death before a first job throttles (as Postfix's master does it): a worker that has had work is
+ * replaced at once, whatever the work did to it. */
+#include "pool.h"
+
+#include <inttypes.h>
+
+#include "backoff.h"
+#include "log.h"
+
+struct pool *pool_new(const char *name)
+{
+	struct pool *pool = calloc(1, sizeof(*pool));
+
+	if (!pool)
+		return NULL;
+	snprintf(pool->name, sizeof(pool->name), "%s", name);
+	list_init(&pool->link);
+	list_init(&pool->workers);
+	list_init(&pool->idle);
+	list_init(&pool->claimed);
+	return pool;
+}
+
+void pool_free(struct pool *pool)
+{
+	if (!pool)
+		return;
+	list_remove(&pool->link);
+	free(pool);
+}
+
+/* Workers that hold a slot beyond the size, or that have done their share of jobs, finish what they do and leave. */
+static void retire_surplus(struct pool *pool, const struct pool_actions *actions)
+{
+	struct worker *w, *tmp;
+
+	list_for_each_safe(w, tmp, &pool->workers, link) {
+		bool done = pool->recycle_after_jobs && w->jobs_done >= pool->recycle_after_jobs;
+
+		if (!w->leaving && !w->died && w->connection && (done || w->slot >= pool->size))
+			actions->retire(w, actions->context);
+	}
+}
+
+uint64_t pool_tick(struct pool *pool, uint64_t now_ms, const struct pool_actions *actions)
+{
+	bool taken[POOL_WORKERS_MAX] = { false };
+	struct worker *w;
+
+	retire_surplus(pool, actions);
+	if (pool->breaker_open)
+		return 0;
+	list_for_each(w, &pool->workers, link)
+		if (w->slot < pool->size)
+			taken[w->slot] = true;
+	for (uint32_t slot = 0; slot < pool->size; slot++) {
+		if (taken[slot])
+			continue;
+		if (now_ms < pool->start_not_before_ms)
+			return pool->start_not_before_ms;
+		if (actions->start(pool, slot, actions->context) < 0)
+			return now_ms + BACKOFF_FIRST_MS;
+	}
+	return 0;
+}
+
+static bool may_take_a_job(const struct worker *w)
+{
+	return w->connection && !w->leaving && !w->died && !w->job && w->unrecorded < MARKS_PER_WORKER;
+}
+
+static enum worker_state state_of(const struct worker *w)
+{
+	if (w->died)
+		return w->state == WORKER_STUCK ? WORKER_STUCK : WORKER_DEAD;
+	if (w->leaving)
+		return WORKER_LEAVING;
+	if (w->job)
+		return w->reserved ? WORKER_IDLE : WORKER_BUSY;
+	return w->connection ? WORKER_IDLE : WORKER_STARTING;
+}
+
+bool pool_update_idle(struct worker *w)
+{
+	bool was = !list_is_empty(&w->idle_link), is = may_take_a_job(w);
+
+	w->state = state_of(w);
+	if (is && !was)
+		list_append(&w->pool->idle, &w->idle_link);
+	else if (!is && was)
+		list_remove(&w->idle_link);
+	return is && !was;
+}
+
+void pool_on_given(struct worker *w)
+{
+	w->jobs_started++;
+	w->pool->early_deaths = 0;
+	w->pool->start_not_before_ms = 0;
+	w->pool->started_in_commit++;
+}
+
+bool pool_on_start_failure(struct pool *pool, uint64_t now_ms)
+{
+	pool->early_deaths++;
+	if (pool->early_deaths >= 2)
+		pool->start_not_before_ms = now_ms + backoff_ms(pool->early_deaths - 1, BACKOFF_FIRST_MS, BACKOFF_MOST_MS);
+	if (pool->breaker_open || pool->early_deaths < POOL_BREAKER_DEATHS)
+		return false;
+	pool->breaker_open = true;
+	return true;
+}
+
+bool pool_on_crash(struct worker *w, uint64_t now_ms)
+{
+	return w->jobs_started ? false : pool_on_start_failure(w->pool, now_ms);
+}
+
+void pool_reset(struct pool *pool)
+{
+	pool->breaker_open = false;
+	pool->early_deaths = 0;
+	pool->start_not_before_ms = 0;
+}
+
+static uint32_t count_workers(const struct pool *pool, bool (*matches)(const struct worker *))
+{
+	struct worker *w;
+	uint32_t n = 0;
+
+	list_for_each(w, &pool->workers, link)
+		n += matches(w);
+	return n;
+}
+
+static bool is_alive(const struct worker *w)
+{
+	return !w->died;
+}
+
+static bool is_busy(const struct worker *w)
+{
+	return !w->died && w->job && !w->reserved;
+}
+
+static bool is_idle(const struct worker *w)
+{
+	return w->state == WORKER_IDLE;
+}
+
+uint32_t pool_alive(const struct pool *pool)
+{
+	return count_workers(pool, is_alive);
+}
+
+uint32_t pool_busy(const struct pool *pool)
+{
+	return count_workers(pool, is_busy);
+}
+
+uint32_t pool_idle(const struct pool *pool)
+{
+	return count_workers(pool, is_idle);
+}

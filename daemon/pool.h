@@ -1,0 +1,60 @@
+/* Policy of a pool: how many workers it should have, which is idle, when to start, recycle or retire one, when to back off, and
+ * the breaker. Never forks, never writes to a socket: it asks through struct pool_actions. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "list.h"
+#include "util.h"
+#include "worker.h"
+
+#define POOL_BREAKER_DEATHS 10u /* deaths in a row before a first job that open the breaker */
+
+struct pool {
+	struct list link;            /* in dispatch->pools */
+	char name[NAME_BYTES_MAX + 1];
+	uint32_t size;               /* workers it should have; 0 = the pool is gone from the configuration */
+	uint64_t recycle_after_jobs; /* 0 = never */
+	struct list workers;         /* of struct worker: all that hold a slot, dead ones included until they are buried */
+	struct list idle;            /* of struct worker (idle_link): may take a job now */
+	uint32_t early_deaths;       /* in a row, before a first job */
+	uint64_t start_not_before_ms; /* back-off, loop time */
+	bool breaker_open;
+
+	struct list claimed;         /* of struct job: claimed ahead, on disk, waiting for a worker */
+	uint32_t claimed_len;        /* those and the ones on their way to the disk without a worker */
+	uint32_t started_in_commit;  /* attempts handed over since the last commit ... */
+	uint32_t claim_budget;       /* ... and during the one before: as many may be claimed ahead */
+};
+
+/* What a pool asks for. Both may change the pool's list of workers. */
+struct pool_actions {
+	int (*start)(struct pool *pool, uint32_t slot, void *context); /* 0, or -errno: tried again at the next tick */
+	void (*retire)(struct worker *worker, void *context);
+	void *context;
+};
+
+struct pool *pool_new(const char *name);
+void pool_free(struct pool *pool);       /* its lists must be empty */
+
+/**
+ * Start what is missing, retire what is too much. Idempotent; to be called after every change.
+ *
+ * Returns the loop time at which to call again because a back-off ends then, 0 = only after the next change.
+ */
+uint64_t pool_tick(struct pool *pool, uint64_t now_ms, const struct pool_actions *actions);
+/* Put the worker into or out of the idle list, as its state now says. true: it has just become idle. */
+bool pool_update_idle(struct worker *worker);
+/* A worker was given a job: the crash loop, if there was one, is over; recycling counts. */
+void pool_on_given(struct worker *worker);
+/* A worker has died without being asked to. Returns true when this death has opened the breaker. */
+bool pool_on_crash(struct worker *worker, uint64_t now_ms);
+/* A worker could not be started at all: counts as an early death. */
+bool pool_on_start_failure(struct pool *pool, uint64_t now_ms);
+void pool_reset(struct pool *pool);      /* close the breaker, forget the back-off */
+
+uint32_t pool_alive(const struct pool *pool); /* workers not known to be dead */
+uint32_t pool_busy(const struct pool *pool);
+uint32_t pool_idle(const struct pool *pool);

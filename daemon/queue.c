@@ -1,0 +1,69 @@
+/* A queue's counts and the window of its next ready jobs. */
+#include "queue.h"
+
+#include <assert.h>
+
+uint64_t queue_unfinished(const struct queue *q)
+{
+	return q->count[JOB_HELD] + q->count[JOB_DELAYED] + q->count[JOB_BLOCKED] + q->count[JOB_READY] + q->count[JOB_RUNNING];
+}
+
+void queue_count_step(struct queue *q, enum job_state from, enum job_state to, enum outcome outcome)
+{
+	uint64_t *total = outcome == OUTCOME_SUCCEEDED ? &q->succeeded : &q->failed;
+
+	if (from != JOB_STATE_MAX) {
+		assert(q->count[from] > 0);
+		q->count[from]--;
+	}
+	if (to != JOB_STATE_MAX)
+		q->count[to]++;
+	if (to == JOB_DONE)
+		++*total;
+	else if (from == JOB_DONE && to != JOB_STATE_MAX) {
+		/* A retried job ends again; one that is removed has ended for good, and its total stays. */
+		assert(*total > 0);
+		--*total;
+	}
+}
+
+struct job *queue_window_insert(struct queue *q, struct job *job)
+{
+	struct list *at = q->window.prev;
+	struct job *last = list_last(&q->window, struct job, link);
+
+	assert(job->state == JOB_READY && job->claim == CLAIM_NONE && list_is_empty(&job->link));
+	if (!q->window_complete && (!last || job_is_before(last, job))) {
+		/* It lies among those that the store will bring; a read that is under way may have been too early to see it. */
+		q->refill_stale = q->refilling;
+		return job;
+	}
+	/* New jobs usually belong at the end: look for the place from there. */
+	while (at != &q->window && job_is_before(job, list_entry(at, struct job, link)))
+		at = at->prev;
+	list_prepend(at, &job->link);
+	if (++q->window_len <= QUEUE_WINDOW_MAX)
+		return NULL;
+	last = list_last(&q->window, struct job, link);
+	queue_window_remove(q, last);
+	q->window_complete = false;
+	q->refill_stale = q->refilling;
+	return last;
+}
+
+void queue_window_remove(struct queue *q, struct job *job)
+{
+	assert(q->window_len > 0 && !list_is_empty(&job->link));
+	list_remove(&job->link);
+	q->window_len--;
+}
+
+struct job *queue_head(const struct queue *q)
+{
+	return list_first(&q->window, struct job, link);
+}
+
+bool queue_wants_refill(const struct queue *q)
+{
+	return !q->window_complete && !q->refilling && q->window_len < QUEUE_WINDOW_LOW;
+}

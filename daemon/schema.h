@@ -1,0 +1,119 @@
+/* The database file: opening it with the settings we rely on, its schema and migrations, and the table of all statements.
+ * Knows nothing of requests, threads or the loop. Return values are 0 or -errno at the door (schema_open), SQLite's own codes inside. */
+#pragma once
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util.h"
+
+#define SCHEMA_FILE "jobpool.db" /* in state_dir, which is the cwd */
+
+enum statement {
+	SQL_BEGIN,
+	SQL_COMMIT,
+	SQL_SERVER_GET,
+	SQL_SERVER_SET,
+	SQL_SERVER_BOOT,
+	SQL_DUE_REBASE,
+	SQL_QUEUES,
+	SQL_QUEUE_OTHER,
+	SQL_QUEUE_PUT,
+	SQL_QUEUE_COUNT,
+	SQL_JOB_INSERT,
+	SQL_JOB_RECORD,
+	SQL_JOB_SAVE,
+	SQL_JOB_DELETE,
+	SQL_JOB_LOAD,
+	SQL_JOBS_UP,
+	SQL_JOBS_DOWN,
+	SQL_JOBS_ACTIVE_UP,
+	SQL_JOBS_ACTIVE_DOWN,
+	SQL_JOBS_RUNNING,
+	SQL_JOBS_READY_SAME,
+	SQL_JOBS_READY_LOWER,
+	SQL_JOBS_DUE,
+	SQL_JOBS_FINISHED,
+	SQL_SPEC_INSERT,
+	SQL_SPEC_LOAD,
+	SQL_SPEC_HEAD,
+	SQL_SPEC_DELETE,
+	SQL_ATTEMPT_INSERT,
+	SQL_ATTEMPT_LOAD,
+	SQL_ATTEMPTS,
+	SQL_ATTEMPTS_DELETE,
+	SQL_OUTPUT_INSERT,
+	SQL_OUTPUT_LOAD,
+	SQL_OUTPUTS_DELETE,
+	SQL_KEY_GET,
+	SQL_KEY_PUT,
+	SQL_KEY_EXPIRE,
+	SQL_KEYS_SWEEP,
+	SQL_KEYS_NEXT,
+	SQL_ENVIRONMENT_KNOWN,
+	SQL_ENVIRONMENT_FIND,
+	SQL_ENVIRONMENT_INSERT,
+	SQL_ENVIRONMENT_USE,
+	SQL_ENVIRONMENTS_UNUSED,
+	SQL_ENVIRONMENT_DELETE,
+	SQL_ENVIRONMENTS_NEXT,
+	SQL_BLOCK_INSERT,
+	SQL_BLOCK_LOAD,
+	SQL_BLOCK_DELETE,
+	SQL_INPUT_KNOWN,
+	SQL_INPUT_INSERT,
+	SQL_INPUT_USE,
+	SQL_INPUT_DELETE_UNUSED,
+	SQL_INPUTS_UNUSED,
+	SQL_INPUTS_NEXT,
+	STATEMENT_MAX,
+};
+
+/* Columns of every statement that reads jobs (SQL_JOB_LOAD, SQL_JOBS_*), in this order. */
+enum job_column {
+	COLUMN_ID,
+	COLUMN_QUEUE,
+	COLUMN_PRIORITY,
+	COLUMN_GATE,
+	COLUMN_STATE,
+	COLUMN_OUTCOME,
+	COLUMN_ON_LOST,
+	COLUMN_CANCELLING,
+	COLUMN_MAX_ATTEMPTS,
+	COLUMN_ENVIRONMENT,
+	COLUMN_INPUT,
+	COLUMN_SUBMITTED_WALL_MS,
+	COLUMN_DUE_MS,
+	COLUMN_DUE_WALL_MS,
+	COLUMN_ATTEMPT,
+	COLUMN_WORKER,
+	COLUMN_TOKEN,
+	COLUMN_NAME,
+	COLUMN_OWNER,
+	COLUMN_KEY,
+	COLUMN_CANCELLED_BY,
+	COLUMN_FINISHED_CLOCK,
+};
+
+struct database {
+	sqlite3 *handle;                         /* NULL = not open */
+	sqlite3_stmt *statements[STATEMENT_MAX]; /* all prepared; reset whenever nobody is stepping them */
+};
+
+/**
+ * Open the database and look at it; a file that is refused is not changed in any way.
+ *
+ * Returns 0; -EBADMSG: not a database, corrupt, or another program's; -EPROTONOSUPPORT: a newer schema; -EBUSY: another process has it;
+ * -errno of the file system. @error then holds what is wrong and what to do.
+ */
+int schema_open(struct database *db, char error[256]);
+/* Checkpoint what an earlier run left, bring the schema up to date, prepare all statements. 0, or -errno with @error as above. */
+int schema_upgrade(struct database *db, char error[256]);
+/* Leaves the WAL as it is: after a failure it is the evidence, and the next start reads it. Any state of @db will do. */
+void schema_close(struct database *db);
+
+/* Copy the whole WAL into the database and sync it; @truncate: give its disk space back too. An SQLite code. */
+int schema_checkpoint(struct database *db, bool truncate);
+/* An SQLite code (extended or not) as -errno; 0 for SQLITE_OK. */
+int schema_errno(int code);

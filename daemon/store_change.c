@@ -1,0 +1,833 @@
+/* The changes (see store_change.h).
+ *
+ * Every change checks its conditions before its first write, so a refused request leaves nothing behind and needs no savepoint.
+ * Counts of queues and uses of environments are added up per batch and written once, before its COMMIT. */
+#include "store_change.h"
+
+#include "sql.h"
+#include "store_read.h"
+
+#define HOUR_MS UINT64_C(3600000)
+#define KEY_MS (7 * 24 * HOUR_MS) /* P2 */
+#define CLIENT_KEY_MS HOUR_MS     /* P2, keys that our client makes */
+#define UNUSED_MS HOUR_MS         /* environments and inputs that no job names (design section 9) */
+
+/* What changes in a job's life, as stored: read, changed here, written back with SQL_JOB_SAVE. */
+struct record {
+	uint64_t id;
+	uint32_t queue_id;
+	enum job_state state, stored_state;
+	enum outcome outcome, stored_outcome;
+	int32_t priority;
+	bool cancelling;
+	uint32_t max_attempts, attempt;
+	uint64_t due_ms, due_wall_ms, finished_clock, worker_id;
+	uint8_t token[TOKEN_BYTES]; /* in the database only while JOB_RUNNING */
+	bool set_cancelled_by;
+	struct slice cancelled_by;  /* borrowed */
+	uint64_t environment_id, input_id;
+	bool has_key;
+};
+
+/* --- what a batch adds up --- */
+
+/* Linear: a batch touches few queues and fewer environments, most often the same as the request before. */
+static struct queue_change *queue_change(struct ops *ops, uint32_t queue_id)
+{
+	struct queue_change *grown;
+
+	for (size_t i = ops->queue_count; i-- > 0;)
+		if (ops->queues[i].queue_id == queue_id)
+			return &ops->queues[i];
+	if (ops->queue_count == ops->queue_cap) {
+		grown = realloc(ops->queues, (ops->queue_cap * 2 + 8) * sizeof(*grown));
+		if (!grown)
+			return NULL;
+		ops->queues = grown;
+		ops->queue_cap = ops->queue_cap * 2 + 8;
+	}
+	ops->queues[ops->queue_count] = (struct queue_change){ .queue_id = queue_id };
+	return &ops->queues[ops->queue_count++];
+}
+
+static int count_environment(struct ops *ops, uint64_t id, int jobs)
+{
+	struct environment_change *grown;
+
+	if (!id)
+		return SQLITE_OK;
+	for (size_t i = ops->environment_count; i-- > 0;) {
+		if (ops->environments[i].id == id) {
+			ops->environments[i].jobs += jobs;
+			return SQLITE_OK;
+		}
+	}
+	if (ops->environment_count == ops->environment_cap) {
+		grown = realloc(ops->environments, (ops->environment_cap * 2 + 8) * sizeof(*grown));
+		if (!grown)
+			return SQLITE_NOMEM;
+		ops->environments = grown;
+		ops->environment_cap = ops->environment_cap * 2 + 8;
+	}
+	ops->environments[ops->environment_count++] = (struct environment_change){ id, jobs };
+	return SQLITE_OK;
+}
+
+/* One job more (@by 1) or less (-1) in a state; the totals are not touched. */
+static int count_job(struct ops *ops, uint32_t queue_id, enum job_state state, int by)
+{
+	struct queue_change *change = queue_change(ops, queue_id);
+
+	if (!change)
+		return SQLITE_NOMEM;
+	change->count[state] += by;
+	return SQLITE_OK;
+}
+
+static int count_total(struct ops *ops, uint32_t queue_id, enum outcome outcome, int by)
+{
+	struct queue_change *change = queue_change(ops, queue_id);
+
+	if (!change)
+		return SQLITE_NOMEM;
+	if (outcome == OUTCOME_SUCCEEDED)
+		change->succeeded += by;
+	else
+		change->failed += by;
+	return SQLITE_OK;
+}
+
+static int flush_environments(struct ops *ops)
+{
+	for (size_t i = 0; i < ops->environment_count; i++) {
+		sqlite3_stmt *s = sql_get(&ops->db, SQL_ENVIRONMENT_USE);
+		int code;
+
+		sql_put(s, 1, ops->environments[i].id);
+		sql_put(s, 2, (uint64_t)ops->environments[i].jobs);
+		sql_put(s, 3, ops->server.clock_ms);
+		code = sql_run(s);
+		if (code != SQLITE_OK)
+			return code;
+	}
+	ops->environment_count = 0;
+	return SQLITE_OK;
+}
+
+static int flush_queue(struct ops *ops, const struct queue_change *change)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_QUEUE_COUNT);
+	int64_t unfinished = 0;
+	int code;
+
+	for (int i = 0; i < JOB_STATE_MAX; i++) {
+		sql_put(s, 1 + i, (uint64_t)change->count[i]);
+		if (i != JOB_DONE)
+			unfinished += change->count[i];
+	}
+	sql_put(s, 7, (uint64_t)change->succeeded);
+	sql_put(s, 8, (uint64_t)change->failed);
+	sql_put(s, 9, (uint64_t)unfinished);
+	sql_put(s, 10, ops->server.commit_number);
+	sql_put(s, 11, change->queue_id);
+	code = sql_run(s);
+	assert(code != SQLITE_OK || sqlite3_changes(ops->db.handle) == 1); /* the loop puts a queue before its first job */
+	return code;
+}
+
+int ops_flush(struct ops *ops)
+{
+	int code = flush_environments(ops);
+
+	for (size_t i = 0; code == SQLITE_OK && i < ops->queue_count; i++)
+		code = flush_queue(ops, &ops->queues[i]);
+	return code == SQLITE_OK ? server_row_save(&ops->db, &ops->server) : code;
+}
+
+void ops_forget(struct ops *ops)
+{
+	ops->queue_count = 0;
+	ops->environment_count = 0;
+}
+
+void ops_deinit(struct ops *ops)
+{
+	free(ops->queues);
+	free(ops->environments);
+	ops->queues = NULL;
+	ops->environments = NULL;
+	ops->queue_cap = ops->environment_cap = 0;
+	ops_forget(ops);
+}
+
+/* --- one job --- */
+
+static int load_record(struct ops *ops, uint64_t job_id, bool *ret_found, struct record *ret_record)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_JOB_RECORD);
+	int code;
+
+	sql_put(s, 1, job_id);
+	code = sqlite3_step(s);
+	*ret_found = code == SQLITE_ROW;
+	if (*ret_found) {
+		*ret_record = (struct record){
+			.id = job_id,
+			.queue_id = (uint32_t)sql_uint(s, 0),
+			.state = (enum job_state)sql_uint(s, 1),
+			.priority = (int32_t)sqlite3_column_int64(s, 2),
+			.outcome = (enum outcome)sql_uint(s, 3),
+			.cancelling = sql_uint(s, 4),
+			.max_attempts = (uint32_t)sql_uint(s, 5),
+			.due_ms = sql_uint(s, 6),
+			.due_wall_ms = sql_uint(s, 7),
+			.finished_clock = sql_uint(s, 8),
+			.attempt = (uint32_t)sql_uint(s, 9),
+			.worker_id = sql_uint(s, 10),
+			.environment_id = sql_uint(s, 12),
+			.input_id = sql_uint(s, 13),
+			.has_key = sql_uint(s, 14),
+		};
+		sql_copy(s, 11, ret_record->token, TOKEN_BYTES);
+		ret_record->stored_state = ret_record->state;
+		ret_record->stored_outcome = ret_record->outcome;
+	}
+	return sql_end(s, code);
+}
+
+/* A key lives as long as its job is not done, and from then on for its time. */
+static int set_key_times(struct ops *ops, const struct record *record)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_KEY_EXPIRE);
+	bool done = record->state == JOB_DONE;
+
+	sql_put(s, 1, record->id);
+	sql_put(s, 2, done ? ops->server.clock_ms + KEY_MS : 0);
+	sql_put(s, 3, done ? ops->server.clock_ms + CLIENT_KEY_MS : 0);
+	return sql_run(s);
+}
+
+/* Counts, totals and the key's time follow a job over the line between unfinished and done, either way. */
+static int follow_step(struct ops *ops, const struct record *record)
+{
+	bool was_done = record->stored_state == JOB_DONE, is_done = record->state == JOB_DONE;
+	int code = count_job(ops, record->queue_id, record->stored_state, -1);
+
+	if (code == SQLITE_OK)
+		code = count_job(ops, record->queue_id, record->state, 1);
+	if (code == SQLITE_OK && was_done)
+		code = count_total(ops, record->queue_id, record->stored_outcome, -1);
+	if (code == SQLITE_OK && is_done)
+		code = count_total(ops, record->queue_id, record->outcome, 1);
+	if (code == SQLITE_OK && was_done != is_done && record->has_key)
+		code = set_key_times(ops, record);
+	return code;
+}
+
+static int save_record(struct ops *ops, struct record *record)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_JOB_SAVE);
+	bool running = record->state == JOB_RUNNING, done = record->state == JOB_DONE;
+	int code;
+
+	if (!done)
+		record->finished_clock = 0;
+	else if (record->stored_state != JOB_DONE)
+		record->finished_clock = ops->server.clock_ms;
+	sql_put(s, 1, record->id);
+	sql_put(s, 2, record->state);
+	sql_put(s, 3, (uint64_t)(int64_t)record->priority);
+	sql_put(s, 4, done ? record->outcome : OUTCOME_NONE);
+	sql_put(s, 5, running && record->cancelling);
+	sql_put(s, 6, record->max_attempts);
+	sql_put(s, 7, record->due_ms);
+	sql_put(s, 8, record->due_wall_ms);
+	sql_put(s, 9, record->finished_clock);
+	sql_put(s, 10, record->attempt);
+	sql_put(s, 11, running ? record->worker_id : 0);
+	sql_put_bytes(s, 12, running ? record->token : NULL, TOKEN_BYTES);
+	sql_put(s, 13, record->set_cancelled_by);
+	sql_put_slice(s, 14, record->cancelled_by);
+	code = sql_run(s);
+	return code == SQLITE_OK ? follow_step(ops, record) : code;
+}
+
+/* The job whose running attempt has this token; else -ESTALE. */
+static int load_running(struct ops *ops, struct store_request *request, uint64_t job_id, uint32_t number,
+			const uint8_t token[TOKEN_BYTES], struct record *ret_record)
+{
+	bool found;
+	int code = load_record(ops, job_id, &found, ret_record);
+
+	if (!found || ret_record->state != JOB_RUNNING || ret_record->attempt != number ||
+	    memcmp(ret_record->token, token, TOKEN_BYTES) != 0)
+		request->status = -ESTALE;
+	return code;
+}
+
+/* --- the changes --- */
+
+/* Is the key known? Then the request is answered with -EEXIST. */
+static int check_key(struct ops *ops, struct store_request *request)
+{
+	__typeof__(request->u.insert) *insert = &request->u.insert;
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_KEY_GET);
+	int code;
+
+	sql_put_filled(s, 1, insert->row.owner);
+	sql_put_slice(s, 2, insert->row.key);
+	sql_put(s, 3, ops->server.clock_ms);
+	code = sqlite3_step(s);
+	if (code == SQLITE_ROW) {
+		request->status = -EEXIST;
+		insert->existing_id = sql_uint(s, 0);
+		insert->same = sql_uint(s, 1) == insert->spec_hash;
+	}
+	return sql_end(s, code);
+}
+
+/* Does @owner have such an environment, or input? id 0 always exists. */
+static int check_known(struct ops *ops, enum statement statement, uint64_t id, struct slice owner, struct store_request *request)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, statement);
+	bool found;
+	int code;
+
+	if (!id || request->status < 0)
+		return SQLITE_OK;
+	sql_put(s, 1, id);
+	sql_put_filled(s, 2, owner);
+	code = sql_first(s, &found, NULL);
+	if (!found)
+		request->status = -ENOENT;
+	return code;
+}
+
+static int insert_job(struct ops *ops, const struct job_row *row)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_JOB_INSERT);
+
+	sql_put(s, 1, row->id);
+	sql_put(s, 2, row->queue_id);
+	sql_put(s, 3, (uint64_t)(int64_t)row->priority);
+	sql_put(s, 4, row->gate);
+	sql_put(s, 5, row->state);
+	sql_put(s, 6, row->on_lost);
+	sql_put(s, 7, row->max_attempts);
+	sql_put(s, 8, row->environment_id);
+	sql_put(s, 9, row->input_id);
+	sql_put(s, 10, row->submitted_wall_ms);
+	sql_put(s, 11, row->due_ms);
+	sql_put(s, 12, row->due_wall_ms);
+	sql_put_slice(s, 13, row->name);
+	sql_put_slice(s, 14, row->owner);
+	sql_put_slice(s, 15, row->key);
+	return sql_run(s);
+}
+
+static int insert_spec(struct ops *ops, const struct job_row *row)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_SPEC_INSERT);
+	size_t head = MIN(row->spec.len, STORE_LIST_SPEC_BYTES);
+
+	sql_put(s, 1, row->id);
+	sql_put_filled(s, 2, (struct slice){ row->spec.data, head });
+	sql_put_bytes(s, 3, row->spec.len > head ? row->spec.data + head : NULL, row->spec.len - head);
+	return sql_run(s);
+}
+
+static int insert_key(struct ops *ops, const struct job_row *row, uint64_t spec_hash)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_KEY_PUT);
+
+	if (!row->key.data)
+		return SQLITE_OK;
+	sql_put_filled(s, 1, row->owner);
+	sql_put_slice(s, 2, row->key);
+	sql_put(s, 3, row->id);
+	sql_put(s, 4, spec_hash);
+	return sql_run(s);
+}
+
+static int use_input(struct ops *ops, uint64_t id, int jobs)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_INPUT_USE);
+
+	if (!id)
+		return SQLITE_OK;
+	sql_put(s, 1, id);
+	sql_put(s, 2, (uint64_t)(int64_t)jobs);
+	sql_put(s, 3, ops->server.clock_ms);
+	return sql_run(s);
+}
+
+int change_insert_job(struct ops *ops, struct store_request *request)
+{
+	const struct job_row *row = &request->u.insert.row;
+	int code = SQLITE_OK;
+
+	assert(row->id && row->id <= JOB_ID_MAX && row->state < JOB_RUNNING);
+	/* Also for one that is not inserted: the loop has counted on. */
+	ops->server.next_job_id = MAX(ops->server.next_job_id, row->id + 1);
+	if (row->key.data)
+		code = check_key(ops, request);
+	if (code == SQLITE_OK)
+		code = check_known(ops, SQL_ENVIRONMENT_KNOWN, row->environment_id, row->owner, request);
+	if (code == SQLITE_OK)
+		code = check_known(ops, SQL_INPUT_KNOWN, row->input_id, row->owner, request);
+	if (code != SQLITE_OK || request->status < 0)
+		return code;
+
+	code = insert_job(ops, row);
+	if (code == SQLITE_OK)
+		code = insert_spec(ops, row);
+	if (code == SQLITE_OK)
+		code = insert_key(ops, row, request->u.insert.spec_hash);
+	if (code == SQLITE_OK)
+		code = use_input(ops, row->input_id, 1);
+	if (code == SQLITE_OK)
+		code = count_environment(ops, row->environment_id, 1);
+	return code == SQLITE_OK ? count_job(ops, row->queue_id, row->state, 1) : code;
+}
+
+int change_start_attempt(struct ops *ops, struct store_request *request)
+{
+	__typeof__(request->u.start) *start = &request->u.start;
+	struct record record;
+	bool found;
+	int code = load_record(ops, start->job_id, &found, &record);
+
+	if (code != SQLITE_OK || !found || record.state != JOB_READY) {
+		request->status = -ESTALE;
+		return code;
+	}
+	if (start->want_spec)
+		code = read_spec(&ops->db, start->job_id, PART_SPEC, &start->spec);
+	if (code == SQLITE_OK && start->want_environment)
+		code = read_environment(&ops->db, start->want_environment, &start->environment);
+	if (code != SQLITE_OK)
+		return code;
+	record.state = JOB_RUNNING;
+	record.attempt = start->number;
+	record.worker_id = start->worker_id;
+	record.cancelling = false;
+	memcpy(record.token, start->token, TOKEN_BYTES);
+	return save_record(ops, &record);
+}
+
+int change_unstart_attempt(struct ops *ops, struct store_request *request)
+{
+	__typeof__(request->u.unstart) *unstart = &request->u.unstart;
+	struct record record;
+	int code = load_running(ops, request, unstart->job_id, unstart->number, unstart->token, &record);
+
+	if (code != SQLITE_OK || request->status < 0)
+		return code;
+	record.state = unstart->to;
+	record.outcome = unstart->outcome;
+	record.attempt = unstart->number - 1; /* the number is given out again */
+	record.set_cancelled_by = unstart->cancelled_by.data;
+	record.cancelled_by = unstart->cancelled_by;
+	return save_record(ops, &record);
+}
+
+static int insert_attempt(struct ops *ops, const struct record *record, const struct attempt_end *end)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_ATTEMPT_INSERT);
+
+	sql_put(s, 1, record->id);
+	sql_put(s, 2, record->attempt);
+	sql_put(s, 3, record->worker_id);
+	sql_put(s, 4, end->outcome);
+	sql_put_bytes(s, 5, record->token, TOKEN_BYTES);
+	sql_put_bytes(s, 6, end, sizeof(*end));
+	return sql_run(s);
+}
+
+static int insert_output(struct ops *ops, const struct record *record, const struct slice output[2])
+{
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_OUTPUT_INSERT);
+
+	if (!output[0].len && !output[1].len)
+		return SQLITE_OK;
+	sql_put(s, 1, record->id);
+	sql_put(s, 2, record->attempt);
+	sql_put_filled(s, 3, output[0]);
+	sql_put_filled(s, 4, output[1]);
+	return sql_run(s);
+}
+
+int change_end_attempt(struct ops *ops, struct store_request *request)
+{
+	__typeof__(request->u.end) *end = &request->u.end;
+	struct record record;
+	int code = load_running(ops, request, end->job_id, end->number, end->token, &record);
+
+	if (code != SQLITE_OK || request->status < 0)
+		return code;
+	code = insert_attempt(ops, &record, &end->end);
+	if (code == SQLITE_OK)
+		code = insert_output(ops, &record, end->output);
+	if (code != SQLITE_OK)
+		return code;
+	record.state = end->to;
+	record.outcome = (enum outcome)end->end.outcome;
+	record.due_ms = end->due_ms;
+	record.due_wall_ms = end->due_wall_ms;
+	return save_record(ops, &record);
+}
+
+int change_update_job(struct ops *ops, struct store_request *request)
+{
+	__typeof__(request->u.update) *update = &request->u.update;
+	struct record record;
+	bool found;
+	int code = load_record(ops, update->job_id, &found, &record);
+
+	if (code != SQLITE_OK || !found || record.state != update->from) {
+		request->status = -ESTALE;
+		return code;
+	}
+	/* No token: an attempt begins and ends with the ops of its own. */
+	assert((update->from == JOB_RUNNING) == (update->to == JOB_RUNNING));
+	record.state = update->to;
+	record.priority = update->priority;
+	record.outcome = update->outcome;
+	record.cancelling = update->cancelling;
+	record.due_ms = update->due_ms;
+	record.due_wall_ms = update->due_wall_ms;
+	if (update->max_attempts)
+		record.max_attempts = update->max_attempts;
+	/* A job that is done and runs again is not the cancelled one any more. */
+	record.set_cancelled_by = update->cancelled_by.data || (update->from == JOB_DONE && update->to != JOB_DONE);
+	record.cancelled_by = update->cancelled_by;
+	return save_record(ops, &record);
+}
+
+/* --- removal --- */
+
+struct files {
+	struct store_file *files;
+	size_t count, cap;
+};
+
+static int append_file(struct files *files, struct store_file file)
+{
+	if (files->count == files->cap) {
+		size_t cap = files->cap ? files->cap * 2 : 16;
+		struct store_file *grown = realloc(files->files, cap * sizeof(*grown));
+
+		if (!grown)
+			return SQLITE_NOMEM;
+		files->files = grown;
+		files->cap = cap;
+	}
+	files->files[files->count++] = file;
+	return SQLITE_OK;
+}
+
+static int collect_output_files(struct ops *ops, uint64_t job_id, struct files *files)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_ATTEMPTS);
+	struct attempt_end end;
+	int code, result = SQLITE_OK;
+
+	sql_put(s, 1, job_id);
+	while (result == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
+		sql_copy(s, 1, &end, sizeof(end));
+		if (end.output_files)
+			result = append_file(files, (struct store_file){ .job_id = job_id, .attempt = (uint32_t)sql_uint(s, 0),
+									 .output_files = end.output_files });
+	}
+	code = sql_end(s, code);
+	return code != SQLITE_OK ? code : result;
+}
+
+static int run_for(struct ops *ops, enum statement statement, uint64_t id)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, statement);
+
+	sql_put(s, 1, id);
+	return sql_run(s);
+}
+
+/* The last job that names an input takes it along: nobody else can name it without asking for it again. */
+static int release_input(struct ops *ops, uint64_t id, struct files *files)
+{
+	int code = use_input(ops, id, -1);
+
+	if (code != SQLITE_OK || !id)
+		return code;
+	code = run_for(ops, SQL_INPUT_DELETE_UNUSED, id);
+	if (code == SQLITE_OK && sqlite3_changes(ops->db.handle))
+		code = append_file(files, (struct store_file){ .input_id = id });
+	return code;
+}
+
+/* Totals stay: they count jobs of all time. The key stays too: P2. */
+static int remove_job(struct ops *ops, const struct record *record, struct files *files)
+{
+	static const enum statement deletes[] = { SQL_ATTEMPTS_DELETE, SQL_OUTPUTS_DELETE, SQL_SPEC_DELETE, SQL_JOB_DELETE };
+	int code = record->attempt ? collect_output_files(ops, record->id, files) : SQLITE_OK;
+
+	for (size_t i = 0; code == SQLITE_OK && i < ARRAY_SIZE(deletes); i++)
+		code = run_for(ops, deletes[i], record->id);
+	if (code == SQLITE_OK)
+		code = release_input(ops, record->input_id, files);
+	if (code == SQLITE_OK)
+		code = count_environment(ops, record->environment_id, -1);
+	return code == SQLITE_OK ? count_job(ops, record->queue_id, JOB_DONE, -1) : code;
+}
+
+int change_remove_jobs(struct ops *ops, struct store_request *request)
+{
+	__typeof__(request->u.remove) *removal = &request->u.remove;
+	struct files files = { NULL, 0, 0 };
+	int code = SQLITE_OK;
+
+	for (size_t i = 0; code == SQLITE_OK && i < removal->count; i++) {
+		struct record record;
+		bool found;
+
+		code = load_record(ops, removal->ids[i], &found, &record);
+		if (code != SQLITE_OK || !found || record.state != JOB_DONE)
+			continue;
+		code = remove_job(ops, &record, &files);
+		removal->removed++;
+	}
+	removal->files = files.files;
+	removal->file_count = files.count;
+	return code;
+}
+
+/* Ids of the next jobs to go, by age. Collected first: a statement must not walk an index that is being changed. */
+static int collect_finished(struct ops *ops, struct store_request *request)
+{
+	__typeof__(request->u.clean) *clean = &request->u.clean;
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_JOBS_FINISHED);
+	size_t examined = 0;
+	int code;
+
+	clean->next = clean->from;
+	sql_put(s, 1, clean->from.finished_ms);
+	sql_put(s, 2, clean->from.id);
+	sql_put(s, 3, clean->filter.finished_before_ms ? clean->filter.finished_before_ms : INT64_MAX);
+	while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+		clean->more = clean->count == STORE_ROWS_MAX || examined++ == STORE_SCAN_MAX;
+		if (clean->more)
+			break;
+		clean->next = (struct clean_cursor){ sql_uint(s, COLUMN_FINISHED_CLOCK), sql_uint(s, COLUMN_ID) };
+		if (read_filter_matches(&clean->filter, s))
+			clean->ids[clean->count++] = clean->next.id;
+	}
+	return sql_end(s, code);
+}
+
+int change_clean(struct ops *ops, struct store_request *request)
+{
+	__typeof__(request->u.clean) *clean = &request->u.clean;
+	struct files files = { NULL, 0, 0 };
+	int code;
+
+	clean->ids = malloc(STORE_ROWS_MAX * sizeof(*clean->ids));
+	if (!clean->ids)
+		return SQLITE_NOMEM;
+	code = collect_finished(ops, request);
+	for (size_t i = 0; code == SQLITE_OK && i < clean->count; i++) {
+		struct record record;
+		bool found;
+
+		code = load_record(ops, clean->ids[i], &found, &record);
+		if (code == SQLITE_OK)
+			code = remove_job(ops, &record, &files);
+		clean->removed++;
+	}
+	clean->files = files.files;
+	clean->file_count = files.count;
+	return code;
+}
+
+/* --- queues, environments, inputs --- */
+
+int change_put_queue(struct ops *ops, struct store_request *request)
+{
+	const struct queue_row *row = &request->u.queue.row;
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_QUEUE_OTHER);
+	bool found;
+	int code;
+
+	sqlite3_bind_text(s, 1, row->name, -1, SQLITE_STATIC);
+	sql_put(s, 2, row->id);
+	code = sql_first(s, &found, NULL);
+	if (code != SQLITE_OK || found) {
+		request->status = -EEXIST;
+		return code;
+	}
+	s = sql_get(&ops->db, SQL_QUEUE_PUT);
+	sql_put(s, 1, row->id);
+	sqlite3_bind_text(s, 2, row->name, -1, SQLITE_STATIC);
+	sql_put(s, 3, row->paused);
+	return sql_run(s);
+}
+
+/* FNV-1a, to find a block again; equality is decided by its bytes. */
+static uint64_t hash_of(struct slice bytes)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < bytes.len; i++)
+		hash = (hash ^ (uint8_t)bytes.data[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+static int insert_environment(struct ops *ops, struct store_request *request, uint64_t hash)
+{
+	__typeof__(request->u.environment) *environment = &request->u.environment;
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_ENVIRONMENT_INSERT);
+	int code;
+
+	environment->id = ops->server.next_environment_id++;
+	sql_put(s, 1, environment->id);
+	sql_put_filled(s, 2, environment->owner);
+	sql_put(s, 3, hash);
+	sql_put(s, 4, ops->server.clock_ms);
+	code = sql_run(s);
+	if (code != SQLITE_OK)
+		return code;
+	s = sql_get(&ops->db, SQL_BLOCK_INSERT);
+	sql_put(s, 1, environment->id);
+	sql_put_filled(s, 2, environment->block);
+	return sql_run(s);
+}
+
+int change_put_environment(struct ops *ops, struct store_request *request)
+{
+	__typeof__(request->u.environment) *environment = &request->u.environment;
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_ENVIRONMENT_FIND);
+	uint64_t hash = hash_of(environment->block);
+	bool found;
+	int code;
+
+	sql_put(s, 1, hash);
+	sql_put_filled(s, 2, environment->owner);
+	sql_put_filled(s, 3, environment->block);
+	code = sql_first(s, &found, &environment->id);
+	if (code != SQLITE_OK)
+		return code;
+	return found ? count_environment(ops, environment->id, 0) : insert_environment(ops, request, hash);
+}
+
+int change_new_input(struct ops *ops, struct store_request *request)
+{
+	__typeof__(request->u.input) *input = &request->u.input;
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_INPUT_INSERT);
+
+	input->id = ops->server.next_input_id++;
+	sql_put(s, 1, input->id);
+	sql_put_filled(s, 2, input->owner);
+	sql_put(s, 3, ops->server.clock_ms);
+	return sql_run(s);
+}
+
+/* --- the sweep --- */
+
+/* Ids of up to @limit rows that nobody has used for an hour. */
+static int collect_unused(struct ops *ops, enum statement statement, size_t limit, uint64_t ids[], size_t *ret_count)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, statement);
+	int code;
+
+	*ret_count = 0;
+	sql_put(s, 1, ops->server.clock_ms - UNUSED_MS);
+	sql_put(s, 2, limit);
+	while ((code = sqlite3_step(s)) == SQLITE_ROW)
+		ids[(*ret_count)++] = sql_uint(s, 0);
+	return sql_end(s, code);
+}
+
+static int sweep_environments(struct ops *ops, size_t *room)
+{
+	uint64_t ids[STORE_ROWS_MAX];
+	size_t count;
+	int code = collect_unused(ops, SQL_ENVIRONMENTS_UNUSED, *room, ids, &count);
+
+	for (size_t i = 0; code == SQLITE_OK && i < count; i++) {
+		code = run_for(ops, SQL_ENVIRONMENT_DELETE, ids[i]);
+		if (code == SQLITE_OK)
+			code = run_for(ops, SQL_BLOCK_DELETE, ids[i]);
+	}
+	*room -= count;
+	return code;
+}
+
+static int sweep_inputs(struct ops *ops, size_t *room, struct files *files)
+{
+	uint64_t ids[STORE_ROWS_MAX];
+	size_t count;
+	int code = collect_unused(ops, SQL_INPUTS_UNUSED, *room, ids, &count);
+
+	for (size_t i = 0; code == SQLITE_OK && i < count; i++) {
+		code = append_file(files, (struct store_file){ .input_id = ids[i] });
+		if (code == SQLITE_OK)
+			code = run_for(ops, SQL_INPUT_DELETE_UNUSED, ids[i]);
+	}
+	*room -= count;
+	return code;
+}
+
+static int sweep_keys(struct ops *ops, size_t *room)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_KEYS_SWEEP);
+	int code;
+
+	sql_put(s, 1, ops->server.clock_ms);
+	sql_put(s, 2, *room);
+	code = sql_run(s);
+	if (code == SQLITE_OK)
+		*room -= (size_t)sqlite3_changes(ops->db.handle);
+	return code;
+}
+
+/* When the next row of each kind will be due; 0 = there is none. */
+static int next_sweep(struct ops *ops, uint64_t *ret_next_ms)
+{
+	static const struct {
+		enum statement statement;
+		uint64_t after_ms;
+	} kinds[] = { { SQL_ENVIRONMENTS_NEXT, UNUSED_MS }, { SQL_INPUTS_NEXT, UNUSED_MS }, { SQL_KEYS_NEXT, 0 } };
+	uint64_t next_ms = 0, at_ms = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		bool found;
+		int code = sql_first(sql_get(&ops->db, kinds[i].statement), &found, &at_ms);
+
+		if (code != SQLITE_OK)
+			return code;
+		at_ms += kinds[i].after_ms;
+		if (found && (!next_ms || at_ms < next_ms))
+			next_ms = at_ms;
+	}
+	*ret_next_ms = next_ms;
+	return SQLITE_OK;
+}
+
+int change_sweep(struct ops *ops, struct store_request *request)
+{
+	__typeof__(request->u.sweep) *sweep = &request->u.sweep;
+	struct files files = { NULL, 0, 0 };
+	size_t room = STORE_ROWS_MAX;
+	int code = flush_environments(ops); /* what this batch has used is used */
+
+	if (code == SQLITE_OK)
+		code = sweep_environments(ops, &room);
+	if (code == SQLITE_OK)
+		code = sweep_inputs(ops, &room, &files);
+	if (code == SQLITE_OK)
+		code = sweep_keys(ops, &room);
+	if (code == SQLITE_OK)
+		code = next_sweep(ops, &sweep->next_ms);
+	sweep->more = room == 0;
+	sweep->files = files.files;
+	sweep->file_count = files.count;
+	return code;
+}

@@ -1,0 +1,46 @@
+/* What each request does to the database: one function per op, in a table by enum store_op. Runs on the store's thread, inside the
+ * transaction that store.c opens and commits; knows neither thread nor loop.
+ *
+ * An op returns an SQLite code: SQLITE_OK, also when the request itself was refused (request->status says so, and then nothing was
+ * written), or what the database failed with: then the whole batch is rolled back. */
+#pragma once
+
+#include "schema.h"
+#include "server_row.h"
+#include "store.h"
+
+struct queue_change {
+	uint32_t queue_id;
+	int64_t count[JOB_STATE_MAX], succeeded, failed;
+};
+
+struct environment_change {
+	uint64_t id;
+	int64_t jobs;
+};
+
+struct ops {
+	struct database db;
+	struct server_row server;  /* as it will be after this batch */
+	/* What a batch adds up in memory, to write each of these rows once. */
+	struct queue_change *queues;
+	size_t queue_count, queue_cap;
+	struct environment_change *environments;
+	size_t environment_count, environment_cap;
+};
+
+bool ops_is_change(enum store_op op);
+/* Bytes of a request's input that a transaction grows by. */
+size_t ops_payload(const struct store_request *request);
+/* Execute one request inside an open transaction (reads: without one, too). */
+int ops_execute(struct ops *ops, struct store_request *request);
+/* store_change.c. Before the COMMIT: write what was added up, and the server's row; @ops->server.commit_number is this commit's. */
+int ops_flush(struct ops *ops);
+/* After a COMMIT or a ROLLBACK: nothing is added up any more. */
+void ops_forget(struct ops *ops);
+/* Free a request's results, as if it had never been executed. */
+void ops_reset_results(struct store_request *request);
+/* Free all slices and arrays of a request: inputs and results. */
+void ops_free_request(struct store_request *request);
+/* Give back memory; the database stays open. */
+void ops_deinit(struct ops *ops);

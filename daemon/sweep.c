@@ -1,0 +1,351 @@
+/* Retention. Each turn does one bounded thing (one request of the store) and is followed by the next while there is more. */
+#include "sweep.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "queue.h"
+
+#define UNUSED_MS (UINT64_C(3600) * 1000)       /* what nobody uses goes after an hour; see STORE_SWEEP */
+#define AGE_LOOK_MIN_MS 1000                    /* between two looks at the age of finished jobs */
+#define AGE_LOOK_MAX_MS (UINT64_C(3600) * 1000)
+
+struct sweep {
+	uv_loop_t *loop;
+	struct store *store;
+	struct dispatch *dispatch;
+	const struct config *config;
+	uv_timer_t timer;
+	uint64_t unused_at_ms, aged_at_ms;   /* loop time of the next look; 0 = nothing to look for */
+	uint64_t trim_cursor;                /* ids up to here were looked at for the oldest done ones */
+	bool sweeping, cleaning, trimming;   /* a request is under way */
+	bool stopped;
+};
+
+/* --- files --- */
+
+struct unlink_work {
+	uv_work_t work;
+	size_t count;
+	struct store_file files[];
+};
+
+static void unlink_path(const char *path)
+{
+	if (unlink(path) < 0 && errno != ENOENT)
+		log_warning("cannot remove a file that is no longer needed", "path=%s error=" LOG_QUOTED, path, strerror(errno));
+}
+
+static void do_unlink(uv_work_t *work)
+{
+	static const char *const suffixes[2] = { "out", "err" };
+	struct unlink_work *w = work->data;
+	char path[96];
+
+	for (size_t i = 0; i < w->count; i++) {
+		const struct store_file *file = &w->files[i];
+
+		if (file->input_id) {
+			snprintf(path, sizeof(path), INPUT_DIRECTORY "/%" PRIu64, file->input_id);
+			unlink_path(path);
+		}
+		for (unsigned s = 0; s < 2; s++) {
+			if (!(file->output_files & 1u << s))
+				continue;
+			snprintf(path, sizeof(path), OUTPUT_DIRECTORY "/%" PRIu64 ".%" PRIu32 ".%s", file->job_id, file->attempt, suffixes[s]);
+			unlink_path(path);
+		}
+	}
+}
+
+static void after_unlink(uv_work_t *work, int status)
+{
+	(void)status;
+	free(work->data);
+}
+
+void sweep_unlink(struct sweep *s, const struct store_file *files, size_t count)
+{
+	struct unlink_work *w;
+
+	if (!count)
+		return;
+	w = malloc(sizeof(*w) + count * sizeof(*files));
+	if (w) {
+		w->work.data = w;
+		w->count = count;
+		memcpy(w->files, files, count * sizeof(*files));
+		if (uv_queue_work(s->loop, &w->work, do_unlink, after_unlink) == 0)
+			return;
+		free(w);
+	}
+	log_warning("out of memory: files of removed jobs stay behind", "files=%zu", count);
+}
+
+/* --- when --- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void arm(struct sweep *s)
+{
+	uint64_t now = uv_now(s->loop), at = s->unused_at_ms;
+
+	if (s->aged_at_ms && (!at || s->aged_at_ms < at))
+		at = s->aged_at_ms;
+	if (s->stopped || !at)
+		uv_timer_stop(&s->timer);
+	else
+		uv_timer_start(&s->timer, on_timer, at > now ? at - now : 0, 0);
+}
+
+static uint64_t finished_jobs(const struct sweep *s)
+{
+	struct queue *queue;
+	uint64_t n = 0;
+
+	list_for_each(queue, dispatch_queues(s->dispatch), link)
+		n += queue->count[JOB_DONE];
+	return n;
+}
+
+/* Ages are looked at often enough that a job stays at most a sixteenth longer than it should. */
+static void expect_aged(struct sweep *s)
+{
+	uint64_t every = s->config->retention.finished_ms / 16;
+
+	if (!s->config->retention.finished_ms || s->cleaning)
+		return;
+	every = MAX(AGE_LOOK_MIN_MS, MIN(every, AGE_LOOK_MAX_MS));
+	s->aged_at_ms = uv_now(s->loop) + every;
+	arm(s);
+}
+
+void sweep_expect(struct sweep *s)
+{
+	if (s->unused_at_ms || s->sweeping)
+		return;
+	s->unused_at_ms = uv_now(s->loop) + UNUSED_MS;
+	arm(s);
+}
+
+/* --- finished jobs past their age --- */
+
+static void clean(struct sweep *s);
+
+static void on_cleaned(struct store_request *request)
+{
+	struct sweep *s = request->context;
+
+	s->cleaning = false;
+	if (request->status == 0) {
+		dispatch_forget(s->dispatch, request->u.clean.ids, request->u.clean.count);
+		sweep_unlink(s, request->u.clean.files, request->u.clean.file_count);
+		if (request->u.clean.removed) {
+			sweep_expect(s);
+			clean(s);
+			return;
+		}
+	}
+	if (finished_jobs(s))
+		expect_aged(s);
+}
+
+static void clean(struct sweep *s)
+{
+	uint64_t clock = store_clock_ms(s->store), age = s->config->retention.finished_ms;
+	struct store_request *request;
+
+	s->aged_at_ms = 0;
+	if (s->stopped || s->cleaning || !age)
+		return;
+	if (clock <= age) {
+		expect_aged(s);
+		return;
+	}
+	request = store_request_new(STORE_CLEAN, on_cleaned, s);
+	if (!request) {
+		expect_aged(s);
+		return;
+	}
+	request->u.clean.filter.finished_before_ms = clock - age;
+	s->cleaning = true;
+	store_post(s->store, request);
+}
+
+/* --- more finished jobs than are to be kept: the oldest go --- */
+
+static void trim(struct sweep *s);
+
+static void on_trimmed(struct store_request *request)
+{
+	struct sweep *s = request->context;
+
+	s->trimming = false;
+	if (request->status != 0)
+		return;
+	sweep_unlink(s, request->u.remove.files, request->u.remove.file_count);
+	sweep_expect(s);
+	trim(s);
+}
+
+static void on_oldest(struct store_request *request)
+{
+	struct sweep *s = request->context;
+	struct store_request *removal;
+	size_t count = 0;
+
+	s->trimming = false;
+	if (request->status != 0 || s->stopped)
+		return;
+	s->trim_cursor = request->u.list.next_cursor;
+	if (!request->u.list.count) {
+		if (s->trim_cursor) /* a stretch of jobs that are not done */
+			trim(s);
+		return;
+	}
+	removal = store_request_new(STORE_REMOVE_JOBS, on_trimmed, s);
+	if (removal)
+		removal->u.remove.ids = calloc(request->u.list.count, sizeof(uint64_t));
+	if (!removal || !removal->u.remove.ids) {
+		store_request_free(removal);
+		return;
+	}
+	for (size_t i = 0; i < request->u.list.count; i++) {
+		const struct job *job = dispatch_find_job(s->dispatch, request->u.list.rows[i].id);
+
+		if (!job || job->state == JOB_DONE) /* else it was retried meanwhile */
+			removal->u.remove.ids[count++] = request->u.list.rows[i].id;
+	}
+	if (!count) {
+		store_request_free(removal);
+		return;
+	}
+	removal->u.remove.count = count;
+	s->trimming = true;
+	dispatch_forget(s->dispatch, removal->u.remove.ids, count);
+	store_post(s->store, removal);
+}
+
+static void trim(struct sweep *s)
+{
+	uint64_t keep = s->config->retention.jobs, have = finished_jobs(s);
+	struct store_request *request;
+
+	if (s->stopped || s->trimming || !keep || have <= keep)
+		return;
+	request = store_request_new(STORE_LIST_JOBS, on_oldest, s);
+	if (!request)
+		return;
+	request->u.list.filter.states = 1u << JOB_DONE;
+	request->u.list.cursor = s->trim_cursor;
+	request->u.list.limit = (size_t)MIN(have - keep, (uint64_t)STORE_ROWS_MAX);
+	s->trimming = true;
+	store_post(s->store, request);
+}
+
+/* --- what nobody uses --- */
+
+static void sweep_unused(struct sweep *s);
+
+static void on_swept(struct store_request *request)
+{
+	struct sweep *s = request->context;
+	uint64_t clock = store_clock_ms(s->store), next = request->u.sweep.next_ms;
+
+	s->sweeping = false;
+	if (request->status != 0) {
+		sweep_expect(s);
+		return;
+	}
+	sweep_unlink(s, request->u.sweep.files, request->u.sweep.file_count);
+	if (request->u.sweep.more) {
+		sweep_unused(s);
+	} else if (next) {
+		s->unused_at_ms = uv_now(s->loop) + (next > clock ? next - clock : 0) + 1000;
+		arm(s);
+	}
+}
+
+static void sweep_unused(struct sweep *s)
+{
+	struct store_request *request;
+
+	s->unused_at_ms = 0;
+	if (s->stopped || s->sweeping)
+		return;
+	request = store_request_new(STORE_SWEEP, on_swept, s);
+	if (!request) {
+		sweep_expect(s);
+		return;
+	}
+	s->sweeping = true;
+	store_post(s->store, request);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct sweep *s = timer->data;
+	uint64_t now = uv_now(s->loop);
+
+	if (s->unused_at_ms && s->unused_at_ms <= now)
+		sweep_unused(s);
+	if (s->aged_at_ms && s->aged_at_ms <= now)
+		clean(s);
+	arm(s);
+}
+
+/* --- */
+
+int sweep_new(uv_loop_t *loop, struct store *store, struct dispatch *dispatch, const struct config *config, struct sweep **ret_sweep)
+{
+	struct sweep *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->loop = loop;
+	s->store = store;
+	s->dispatch = dispatch;
+	s->config = config;
+	uv_timer_init(loop, &s->timer);
+	s->timer.data = s;
+	*ret_sweep = s;
+	sweep_unused(s);
+	clean(s);
+	trim(s);
+	return 0;
+}
+
+void sweep_reconfigure(struct sweep *s, const struct config *config)
+{
+	s->config = config;
+	clean(s);
+	trim(s);
+	arm(s);
+}
+
+void sweep_job_done(struct sweep *s)
+{
+	if (!s->aged_at_ms)
+		expect_aged(s);
+	trim(s);
+}
+
+void sweep_stop(struct sweep *s)
+{
+	if (!s)
+		return;
+	s->stopped = true;
+	uv_timer_stop(&s->timer);
+}
+
+static void on_closed(uv_handle_t *handle) { free(handle->data); }
+
+void sweep_free(struct sweep *s)
+{
+	if (s)
+		uv_close((uv_handle_t *)&s->timer, on_closed);
+}

@@ -1,0 +1,18 @@
+/* All unit test suites; main.c runs them in this order. */
+#pragma once
+
+#include <check.h>
+
+Suite *tree_suite(void);
+Suite *supervisor_suite(void);
+Suite *util_suite(void);
+Suite *log_suite(void);
+Suite *units_suite(void);
+Suite *resp_suite(void);
+Suite *outcome_suite(void);
+Suite *config_suite(void);
+Suite *spec_suite(void);
+Suite *worker_proto_suite(void);
+Suite *worker_file_suite(void);
+Suite *worker_suite(void);
+Suite *store_suite(void);
