@@ -43,7 +43,7 @@ static const struct {
 	const char *code;
 	int error;
 } error_codes[] = {
-	{ "ERR", -EINVAL },          { "SYNTAX", -EINVAL },      { "NOTFOUND", -ENOENT },   { "WRONGTYPE", -EMEDIUMTYPE },
+	{ "ERR", -EREMOTEIO },       { "SYNTAX", -EINVAL },      { "NOTFOUND", -ENOENT },   { "WRONGTYPE", -EMEDIUMTYPE },
 	{ "FULL", -ENOBUFS },        { "CLOSED", -ESHUTDOWN },   { "ALREADY", -EEXIST },    { "DENIED", -EACCES },
 	{ "LIMIT", -E2BIG },         { "NOSPACE", -ENOSPC },     { "UNAVAILABLE", -EHOSTDOWN },
 	{ "NOPROTO", -EPROTONOSUPPORT },

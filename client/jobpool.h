@@ -21,8 +21,9 @@
  *   reading, and submissions (which carry a key for that). All others fail with -ECONNRESET: whether they took effect is unknown.
  *
  * Errors of the daemon (doc/protocol.md, "Errors") as errno:
- *   ERR SYNTAX -EINVAL     NOTFOUND -ENOENT    WRONGTYPE -EMEDIUMTYPE  FULL -ENOBUFS          CLOSED -ESHUTDOWN  ALREADY -EEXIST
+ *   SYNTAX -EINVAL         NOTFOUND -ENOENT    WRONGTYPE -EMEDIUMTYPE  FULL -ENOBUFS          CLOSED -ESHUTDOWN  ALREADY -EEXIST
  *   DENIED -EACCES         LIMIT -E2BIG        NOSPACE -ENOSPC         UNAVAILABLE -EHOSTDOWN NOPROTO -EPROTONOSUPPORT
+ *   ERR and others -EREMOTEIO
  * and every function: -ECONNRESET (connection lost, and not back within the time allowed), -EPROTO (not a jobpoold), -ENOMEM,
  * -EINTR (the interrupt descriptor is readable).
  */
@@ -272,7 +273,7 @@ int jobpool_queue_resume(struct jobpool *jobpool, const char *queue);
 int jobpool_ping(struct jobpool *jobpool);
 /* Map of server, version, proto. */
 int jobpool_hello(struct jobpool *jobpool, struct jobpool_value **ret_server);
-/* Read the configuration again. -EINVAL: it has problems, see the error's message; the old one stays. */
+/* Read the configuration again. -EREMOTEIO: it has problems, see the error's message; the old one stays. */
 int jobpool_reload(struct jobpool *jobpool);
 /* Stop the daemon, and with @kill its jobs, workers and supervisor; returns when it has ended. */
 int jobpool_shutdown(struct jobpool *jobpool, bool kill);

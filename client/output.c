@@ -144,10 +144,11 @@ static int follow_take_news(struct jobpool_follow *f, struct jobpool_news *ret_n
 	for (int i = 0; i < 2; i++) {
 		const struct jobpool_value *bytes = value->items[2 * i + 1];
 
-		if (!value_to_uint(value->items[2 * i], &news.output[i].offset) || bytes->type != JOBPOOL_BYTES ||
-		    news.output[i].offset < f->offsets[i])
+		if (!value_to_uint(value->items[2 * i], &news.output[i].offset) || bytes->type != JOBPOOL_BYTES)
 			return connection_bad_reply(f->jobpool, "FOLLOW");
-		news.output[i].missing = news.output[i].offset - f->offsets[i];
+		/* Smaller than asked for: a further attempt began its output anew. */
+		if (news.output[i].offset > f->offsets[i])
+			news.output[i].missing = news.output[i].offset - f->offsets[i];
 		news.output[i].bytes = bytes->bytes;
 		news.output[i].count = bytes->count;
 		f->offsets[i] = news.output[i].offset + bytes->count;

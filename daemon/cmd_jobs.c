@@ -714,62 +714,37 @@ static void on_removed(struct store_request *request)
 		call_fail(call, request->status);
 		return;
 	}
+	dispatch_forget(call->commands->dispatch, request->u.remove.gone, request->u.remove.removed);
 	sweep_unlink(call->commands->sweep, request->u.remove.files, request->u.remove.file_count);
 	sweep_expect(call->commands->sweep); /* their keys stay for a while */
 	call_integer(call, (int64_t)request->u.remove.removed);
 }
 
-/* Keep the ids of those rows that are done. Returns how many, or 0 with *ret_unknown set. */
-static size_t pick_done(const struct dispatch *d, struct store_request *load, uint64_t *ids, uint64_t *ret_unknown)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < load->u.load.count; i++) {
-		struct job_row *row = &load->u.load.rows[i];
-		const struct job *job = dispatch_find_job(d, load->u.load.ids[i]);
-
-		if (!row->id) {
-			*ret_unknown = load->u.load.ids[i];
-			return 0;
-		}
-		/* Memory is newer than the row: it may have been retried since. */
-		if (job ? job->state == JOB_DONE : row->state == JOB_DONE)
-			ids[count++] = row->id;
-	}
-	return count;
-}
-
+/* All of them exist: the store removes those that are done. */
 static void on_remove_loaded(struct store_request *load)
 {
 	struct call *call = load->context;
-	struct commands *c = call->commands;
 	struct store_request *removal;
-	uint64_t unknown = 0;
 
 	if (load->status < 0) {
 		call_fail(call, load->status);
 		return;
 	}
+	for (size_t i = 0; i < load->u.load.count; i++) {
+		if (!load->u.load.rows[i].id) {
+			call_error(call, "NOTFOUND", "no job %" PRIu64 "; nothing was done", load->u.load.ids[i]);
+			return;
+		}
+	}
 	removal = store_request_new(STORE_REMOVE_JOBS, on_removed, call);
-	if (removal)
-		removal->u.remove.ids = calloc(load->u.load.count, sizeof(uint64_t));
-	if (!removal || !removal->u.remove.ids) {
-		store_request_free(removal);
+	if (!removal) {
 		call_fail(call, -ENOMEM);
 		return;
 	}
-	removal->u.remove.count = pick_done(c->dispatch, load, removal->u.remove.ids, &unknown);
-	if (!removal->u.remove.count) {
-		store_request_free(removal);
-		if (unknown)
-			call_error(call, "NOTFOUND", "no job %" PRIu64 "; nothing was done", unknown);
-		else
-			call_integer(call, 0);
-		return;
-	}
-	/* The loop is the authority: gone from now on, the store follows. */
-	dispatch_forget(c->dispatch, removal->u.remove.ids, removal->u.remove.count);
-	store_post(c->store, removal);
+	removal->u.remove.ids = load->u.load.ids;
+	removal->u.remove.count = load->u.load.count;
+	load->u.load.ids = NULL;
+	store_post(call->commands->store, removal);
 }
 
 COMMAND_HANDLER(cmd_remove)
@@ -788,6 +763,24 @@ COMMAND_HANDLER(cmd_remove)
 	store_post(c->store, request);
 }
 
+static void on_cleaned(struct store_request *request);
+
+/* @filter becomes the request's. */
+static void clean(struct call *call, struct store_filter *filter, struct clean_cursor from)
+{
+	struct store_request *request = store_request_new(STORE_CLEAN, on_cleaned, call);
+
+	if (!request) {
+		free(filter->queue_ids);
+		call_fail(call, -ENOMEM);
+		return;
+	}
+	request->u.clean.filter = *filter;
+	request->u.clean.from = from;
+	*filter = (struct store_filter){ 0 };
+	store_post(call->commands->store, request);
+}
+
 static void on_cleaned(struct store_request *request)
 {
 	struct call *call = request->context;
@@ -797,7 +790,11 @@ static void on_cleaned(struct store_request *request)
 		call_fail(call, request->status);
 		return;
 	}
-	dispatch_forget(c->dispatch, request->u.clean.ids, request->u.clean.count);
+	if (!request->u.clean.removed && request->u.clean.more) { /* a stretch without a match: 0 would mean the end */
+		clean(call, &request->u.clean.filter, request->u.clean.next);
+		return;
+	}
+	dispatch_forget(c->dispatch, request->u.clean.gone, request->u.clean.removed);
 	sweep_unlink(c->sweep, request->u.clean.files, request->u.clean.file_count);
 	sweep_expect(c->sweep);
 	call_integer(call, (int64_t)request->u.clean.removed);
@@ -806,18 +803,12 @@ static void on_cleaned(struct store_request *request)
 COMMAND_HANDLER(cmd_clean)
 {
 	struct list_options o = { 0 };
-	struct store_request *request;
+	struct store_filter filter = { 0 };
 
 	if (command_parse_options(call, &clean_options, argv + 1, argc - 1, &o) < 0)
 		return;
-	request = store_request_new(STORE_CLEAN, on_cleaned, call);
-	if (!request) {
-		call_fail(call, -ENOMEM);
-		return;
-	}
-	if (make_filter(c, call, &o, &request->u.clean.filter) < 0) {
-		store_request_free(request);
-		return;
-	}
-	store_post(c->store, request);
+	if (make_filter(c, call, &o, &filter) == 0)
+		clean(call, &filter, (struct clean_cursor){ 0 });
+	else
+		free(filter.queue_ids);
 }

@@ -79,8 +79,8 @@ struct pool *dispatch_find_pool(const struct dispatch *d, struct slice name);
 struct job *dispatch_find_job(const struct dispatch *d, uint64_t id);            /* borrowed; NULL = not in memory */
 /* What a client shall see of a row just read: claimed ahead is ready. */
 void dispatch_overlay(const struct dispatch *d, struct job_row *row);
-/* Jobs that a command removed: forget them, count them. */
-void dispatch_forget(struct dispatch *d, const uint64_t *ids, size_t count);
+/* Jobs that the store has removed (from the answer of STORE_REMOVE_JOBS or STORE_CLEAN): forget them, count them. */
+void dispatch_forget(struct dispatch *d, const struct store_gone *gone, size_t count);
 /* Where a running job's output grows: 0 and paths relative to state_dir, -ENOENT when the job is not with a worker, -EAGAIN when it has
  * not started yet. While a read is under way between begin and end, the scratch file is not reused. */
 int dispatch_scratch_paths(const struct dispatch *d, const struct job *job, char ret_out[64], char ret_err[64]);

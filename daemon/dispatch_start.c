@@ -459,14 +459,19 @@ void dispatch_overlay(const struct dispatch *d, struct job_row *row)
 	row->attempt.number = job->claim == CLAIM_NONE ? job->attempt : job->attempt - 1;
 }
 
-void dispatch_forget(struct dispatch *d, const uint64_t *ids, size_t count)
+void dispatch_forget(struct dispatch *d, const struct store_gone *gone, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct job *job = dispatch_find_job(d, ids[i]);
+		struct job *job = dispatch_find_job(d, gone[i].job_id);
+		struct queue *queue = dispatch_queue_by_id(d, gone[i].queue_id);
 
+		/* A retry that was decided while the removal was on its way finds out by itself: its request is -ESTALE. */
+		if (job && job->state != JOB_DONE)
+			continue;
+		queue_count_step(queue, JOB_DONE, JOB_STATE_MAX, job ? job->outcome : OUTCOME_NONE);
 		if (d->events.on_job_done)
-			d->events.on_job_done(ids[i], d->events.context);
-		if (job && job->state == JOB_DONE)
+			d->events.on_job_done(gone[i].job_id, d->events.context);
+		if (job)
 			dispatch_settle(d, job);
 	}
 }

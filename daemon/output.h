@@ -60,6 +60,7 @@ struct output_watch {
 	unsigned open_handles;
 	char names[2][OUTPUT_PATH_BYTES];
 	bool closing;
+	void *context;                /* the owner's */
 	void (*on_growth)(struct output_watch *watch); /* may stop the watch */
 	void (*on_closed)(struct output_watch *watch);
 };

@@ -18,6 +18,7 @@
 #include "sql.h"
 #include "store_ops.h"
 #include "store_read.h"
+#include "store_tally.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define BATCH_REQUESTS_MAX 2000
@@ -168,10 +169,10 @@ static int try_batch(struct store *store)
 	if (code == SQLITE_OK)
 		code = execute_all(store);
 	if (code == SQLITE_OK)
-		code = ops_flush(&store->ops);
+		code = tally_flush(&store->ops);
 	if (code == SQLITE_OK)
 		code = sql_run(sql_get(db, SQL_COMMIT));
-	ops_forget(&store->ops);
+	tally_forget(&store->ops);
 	if (code == SQLITE_OK) {
 		store->idle_ms = now_monotonic_ms() + IDLE_MS;
 		return SQLITE_OK;
@@ -436,7 +437,7 @@ static void store_free(struct store *store)
 	free_requests(&store->batch);
 	free_requests(&store->answered);
 	schema_close(&store->ops.db);
-	ops_deinit(&store->ops);
+	tally_deinit(&store->ops);
 	pthread_cond_destroy(&store->wake);
 	pthread_mutex_destroy(&store->mutex);
 	free(store);

@@ -2,7 +2,7 @@
  * is pending, executes it in order in one transaction, commits once (group commit), and hands the answers back to the loop.
  *
  * Order: requests take effect in the order they were posted, reads see all writes posted before them, answers come in the
- * same order. An answer means: committed and on disk (fsync). There is no answer for an I/O error: see store_fatal.
+ * same order. An answer means: committed and on disk (fsync). There is no answer for an I/O error: see on_fatal.
  *
  * The loop is the authority on the jobs it has in memory; requests that depend on a job's state are conditional all the same
  * (-ESTALE), so that a duplicate key can undo what was posted behind it.
@@ -92,6 +92,12 @@ struct store_file {
 	uint64_t input_id;
 };
 
+/* A job that was removed. */
+struct store_gone {
+	uint64_t job_id;
+	uint32_t queue_id;
+};
+
 struct store_filter {              /* zero = everything */
 	uint32_t states;               /* bit 1 << enum job_state */
 	uint32_t outcomes;             /* bit 1 << enum outcome */
@@ -161,14 +167,16 @@ struct store_request {
 			int32_t priority;
 			enum outcome outcome;  /* to DONE: of the job (no attempt is touched) */
 			bool cancelling;
-			struct slice cancelled_by; /* data NULL = leave as it is */
+			struct slice cancelled_by; /* data NULL = leave as it is (a job that leaves JOB_DONE loses it) */
 			uint32_t max_attempts; /* 0 = leave as it is */
 			uint64_t due_ms, due_wall_ms;
 		} update;
-		/* Remove those of the jobs that are done. @removed of them went; their files are in @files. */
+		/* Remove those of the jobs that are done. @removed of them went, named in @gone; their files are in @files. */
 		struct {
 			uint64_t *ids;         /* heap; @count <= STORE_ROWS_MAX */
-			size_t count, removed;
+			size_t count;
+			struct store_gone *gone; /* result: @removed */
+			size_t removed;
 			struct store_file *files; /* result; @file_count */
 			size_t file_count;
 		} remove;
@@ -177,12 +185,14 @@ struct store_request {
 			struct store_filter filter;
 			struct clean_cursor { uint64_t finished_ms, id; } from, next; /* zero = from the longest finished on */
 			bool more;             /* result: STORE_SCAN_MAX were examined, or enough found: post another one @from this @next */
-			uint64_t *ids;         /* result: which went (the loop may have them in memory) */
-			size_t count, removed;
+			uint64_t *ids;         /* the store's own: which are to go */
+			size_t count;
+			struct store_gone *gone; /* result: @removed */
+			size_t removed;
 			struct store_file *files;
 			size_t file_count;
 		} clean;
-		/* Insert or change a queue's row: name and paused only, counts are the store's. */
+		/* Insert or change a queue's row: name and paused only, counts are the store's. -EEXIST: another one has this name. */
 		struct {
 			struct queue_row row;
 		} queue;

@@ -1,11 +1,11 @@
 /* The changes (see store_change.h).
  *
- * Every change checks its conditions before its first write, so a refused request leaves nothing behind and needs no savepoint.
- * Counts of queues and uses of environments are added up per batch and written once, before its COMMIT. */
+ * Every change checks its conditions before its first write, so a refused request leaves nothing behind and needs no savepoint. */
 #include "store_change.h"
 
 #include "sql.h"
 #include "store_read.h"
+#include "store_tally.h"
 
 #define HOUR_MS UINT64_C(3600000)
 #define KEY_MS (7 * 24 * HOUR_MS) /* P2 */
@@ -28,137 +28,6 @@ struct record {
 	uint64_t environment_id, input_id;
 	bool has_key;
 };
-
-/* --- what a batch adds up --- */
-
-/* Linear: a batch touches few queues and fewer environments, most often the same as the request before. */
-static struct queue_change *queue_change(struct ops *ops, uint32_t queue_id)
-{
-	struct queue_change *grown;
-
-	for (size_t i = ops->queue_count; i-- > 0;)
-		if (ops->queues[i].queue_id == queue_id)
-			return &ops->queues[i];
-	if (ops->queue_count == ops->queue_cap) {
-		grown = realloc(ops->queues, (ops->queue_cap * 2 + 8) * sizeof(*grown));
-		if (!grown)
-			return NULL;
-		ops->queues = grown;
-		ops->queue_cap = ops->queue_cap * 2 + 8;
-	}
-	ops->queues[ops->queue_count] = (struct queue_change){ .queue_id = queue_id };
-	return &ops->queues[ops->queue_count++];
-}
-
-static int count_environment(struct ops *ops, uint64_t id, int jobs)
-{
-	struct environment_change *grown;
-
-	if (!id)
-		return SQLITE_OK;
-	for (size_t i = ops->environment_count; i-- > 0;) {
-		if (ops->environments[i].id == id) {
-			ops->environments[i].jobs += jobs;
-			return SQLITE_OK;
-		}
-	}
-	if (ops->environment_count == ops->environment_cap) {
-		grown = realloc(ops->environments, (ops->environment_cap * 2 + 8) * sizeof(*grown));
-		if (!grown)
-			return SQLITE_NOMEM;
-		ops->environments = grown;
-		ops->environment_cap = ops->environment_cap * 2 + 8;
-	}
-	ops->environments[ops->environment_count++] = (struct environment_change){ id, jobs };
-	return SQLITE_OK;
-}
-
-/* One job more (@by 1) or less (-1) in a state; the totals are not touched. */
-static int count_job(struct ops *ops, uint32_t queue_id, enum job_state state, int by)
-{
-	struct queue_change *change = queue_change(ops, queue_id);
-
-	if (!change)
-		return SQLITE_NOMEM;
-	change->count[state] += by;
-	return SQLITE_OK;
-}
-
-static int count_total(struct ops *ops, uint32_t queue_id, enum outcome outcome, int by)
-{
-	struct queue_change *change = queue_change(ops, queue_id);
-
-	if (!change)
-		return SQLITE_NOMEM;
-	if (outcome == OUTCOME_SUCCEEDED)
-		change->succeeded += by;
-	else
-		change->failed += by;
-	return SQLITE_OK;
-}
-
-static int flush_environments(struct ops *ops)
-{
-	for (size_t i = 0; i < ops->environment_count; i++) {
-		sqlite3_stmt *s = sql_get(&ops->db, SQL_ENVIRONMENT_USE);
-		int code;
-
-		sql_put(s, 1, ops->environments[i].id);
-		sql_put(s, 2, (uint64_t)ops->environments[i].jobs);
-		sql_put(s, 3, ops->server.clock_ms);
-		code = sql_run(s);
-		if (code != SQLITE_OK)
-			return code;
-	}
-	ops->environment_count = 0;
-	return SQLITE_OK;
-}
-
-static int flush_queue(struct ops *ops, const struct queue_change *change)
-{
-	sqlite3_stmt *s = sql_get(&ops->db, SQL_QUEUE_COUNT);
-	int64_t unfinished = 0;
-	int code;
-
-	for (int i = 0; i < JOB_STATE_MAX; i++) {
-		sql_put(s, 1 + i, (uint64_t)change->count[i]);
-		if (i != JOB_DONE)
-			unfinished += change->count[i];
-	}
-	sql_put(s, 7, (uint64_t)change->succeeded);
-	sql_put(s, 8, (uint64_t)change->failed);
-	sql_put(s, 9, (uint64_t)unfinished);
-	sql_put(s, 10, ops->server.commit_number);
-	sql_put(s, 11, change->queue_id);
-	code = sql_run(s);
-	assert(code != SQLITE_OK || sqlite3_changes(ops->db.handle) == 1); /* the loop puts a queue before its first job */
-	return code;
-}
-
-int ops_flush(struct ops *ops)
-{
-	int code = flush_environments(ops);
-
-	for (size_t i = 0; code == SQLITE_OK && i < ops->queue_count; i++)
-		code = flush_queue(ops, &ops->queues[i]);
-	return code == SQLITE_OK ? server_row_save(&ops->db, &ops->server) : code;
-}
-
-void ops_forget(struct ops *ops)
-{
-	ops->queue_count = 0;
-	ops->environment_count = 0;
-}
-
-void ops_deinit(struct ops *ops)
-{
-	free(ops->queues);
-	free(ops->environments);
-	ops->queues = NULL;
-	ops->environments = NULL;
-	ops->queue_cap = ops->environment_cap = 0;
-	ops_forget(ops);
-}
 
 /* --- one job --- */
 
@@ -211,14 +80,14 @@ static int set_key_times(struct ops *ops, const struct record *record)
 static int follow_step(struct ops *ops, const struct record *record)
 {
 	bool was_done = record->stored_state == JOB_DONE, is_done = record->state == JOB_DONE;
-	int code = count_job(ops, record->queue_id, record->stored_state, -1);
+	int code = tally_job(ops, record->queue_id, record->stored_state, -1);
 
 	if (code == SQLITE_OK)
-		code = count_job(ops, record->queue_id, record->state, 1);
+		code = tally_job(ops, record->queue_id, record->state, 1);
 	if (code == SQLITE_OK && was_done)
-		code = count_total(ops, record->queue_id, record->stored_outcome, -1);
+		code = tally_total(ops, record->queue_id, record->stored_outcome, -1);
 	if (code == SQLITE_OK && is_done)
-		code = count_total(ops, record->queue_id, record->outcome, 1);
+		code = tally_total(ops, record->queue_id, record->outcome, 1);
 	if (code == SQLITE_OK && was_done != is_done && record->has_key)
 		code = set_key_times(ops, record);
 	return code;
@@ -386,8 +255,8 @@ int change_insert_job(struct ops *ops, struct store_request *request)
 	if (code == SQLITE_OK)
 		code = use_input(ops, row->input_id, 1);
 	if (code == SQLITE_OK)
-		code = count_environment(ops, row->environment_id, 1);
-	return code == SQLITE_OK ? count_job(ops, row->queue_id, row->state, 1) : code;
+		code = tally_environment(ops, row->environment_id, 1);
+	return code == SQLITE_OK ? tally_job(ops, row->queue_id, row->state, 1) : code;
 }
 
 int change_start_attempt(struct ops *ops, struct store_request *request)
@@ -575,8 +444,8 @@ static int remove_job(struct ops *ops, const struct record *record, struct files
 	if (code == SQLITE_OK)
 		code = release_input(ops, record->input_id, files);
 	if (code == SQLITE_OK)
-		code = count_environment(ops, record->environment_id, -1);
-	return code == SQLITE_OK ? count_job(ops, record->queue_id, JOB_DONE, -1) : code;
+		code = tally_environment(ops, record->environment_id, -1);
+	return code == SQLITE_OK ? tally_job(ops, record->queue_id, JOB_DONE, -1) : code;
 }
 
 int change_remove_jobs(struct ops *ops, struct store_request *request)
@@ -585,6 +454,9 @@ int change_remove_jobs(struct ops *ops, struct store_request *request)
 	struct files files = { NULL, 0, 0 };
 	int code = SQLITE_OK;
 
+	removal->gone = calloc(removal->count, sizeof(*removal->gone));
+	if (!removal->gone)
+		return SQLITE_NOMEM;
 	for (size_t i = 0; code == SQLITE_OK && i < removal->count; i++) {
 		struct record record;
 		bool found;
@@ -593,7 +465,7 @@ int change_remove_jobs(struct ops *ops, struct store_request *request)
 		if (code != SQLITE_OK || !found || record.state != JOB_DONE)
 			continue;
 		code = remove_job(ops, &record, &files);
-		removal->removed++;
+		removal->gone[removal->removed++] = (struct store_gone){ record.id, record.queue_id };
 	}
 	removal->files = files.files;
 	removal->file_count = files.count;
@@ -630,7 +502,8 @@ int change_clean(struct ops *ops, struct store_request *request)
 	int code;
 
 	clean->ids = malloc(STORE_ROWS_MAX * sizeof(*clean->ids));
-	if (!clean->ids)
+	clean->gone = calloc(STORE_ROWS_MAX, sizeof(*clean->gone));
+	if (!clean->ids || !clean->gone)
 		return SQLITE_NOMEM;
 	code = collect_finished(ops, request);
 	for (size_t i = 0; code == SQLITE_OK && i < clean->count; i++) {
@@ -640,7 +513,7 @@ int change_clean(struct ops *ops, struct store_request *request)
 		code = load_record(ops, clean->ids[i], &found, &record);
 		if (code == SQLITE_OK)
 			code = remove_job(ops, &record, &files);
-		clean->removed++;
+		clean->gone[clean->removed++] = (struct store_gone){ record.id, record.queue_id };
 	}
 	clean->files = files.files;
 	clean->file_count = files.count;
@@ -714,7 +587,7 @@ int change_put_environment(struct ops *ops, struct store_request *request)
 	code = sql_first(s, &found, &environment->id);
 	if (code != SQLITE_OK)
 		return code;
-	return found ? count_environment(ops, environment->id, 0) : insert_environment(ops, request, hash);
+	return found ? tally_environment(ops, environment->id, 0) : insert_environment(ops, request, hash);
 }
 
 int change_new_input(struct ops *ops, struct store_request *request)
@@ -816,7 +689,7 @@ int change_sweep(struct ops *ops, struct store_request *request)
 	__typeof__(request->u.sweep) *sweep = &request->u.sweep;
 	struct files files = { NULL, 0, 0 };
 	size_t room = STORE_ROWS_MAX;
-	int code = flush_environments(ops); /* what this batch has used is used */
+	int code = tally_flush_environments(ops); /* what this batch has used is used */
 
 	if (code == SQLITE_OK)
 		code = sweep_environments(ops, &room);

@@ -43,7 +43,9 @@ static void free_update(struct store_request *r) { free_bytes(&r->u.update.cance
 
 static void reset_remove(struct store_request *r)
 {
+	free(r->u.remove.gone);
 	free(r->u.remove.files);
+	r->u.remove.gone = NULL;
 	r->u.remove.files = NULL;
 	r->u.remove.file_count = r->u.remove.removed = 0;
 }
@@ -53,8 +55,10 @@ static void free_remove(struct store_request *r) { free(r->u.remove.ids); }
 static void reset_clean(struct store_request *r)
 {
 	free(r->u.clean.ids);
+	free(r->u.clean.gone);
 	free(r->u.clean.files);
 	r->u.clean.ids = NULL;
+	r->u.clean.gone = NULL;
 	r->u.clean.files = NULL;
 	r->u.clean.count = r->u.clean.removed = r->u.clean.file_count = 0;
 	r->u.clean.more = false;

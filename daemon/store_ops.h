@@ -22,7 +22,7 @@ struct environment_change {
 struct ops {
 	struct database db;
 	struct server_row server;  /* as it will be after this batch */
-	/* What a batch adds up in memory, to write each of these rows once. */
+	/* What a batch adds up in memory (store_tally.h). */
 	struct queue_change *queues;
 	size_t queue_count, queue_cap;
 	struct environment_change *environments;
@@ -34,13 +34,7 @@ bool ops_is_change(enum store_op op);
 size_t ops_payload(const struct store_request *request);
 /* Execute one request inside an open transaction (reads: without one, too). */
 int ops_execute(struct ops *ops, struct store_request *request);
-/* store_change.c. Before the COMMIT: write what was added up, and the server's row; @ops->server.commit_number is this commit's. */
-int ops_flush(struct ops *ops);
-/* After a COMMIT or a ROLLBACK: nothing is added up any more. */
-void ops_forget(struct ops *ops);
 /* Free a request's results, as if it had never been executed. */
 void ops_reset_results(struct store_request *request);
 /* Free all slices and arrays of a request: inputs and results. */
 void ops_free_request(struct store_request *request);
-/* Give back memory; the database stays open. */
-void ops_deinit(struct ops *ops);

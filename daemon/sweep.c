@@ -23,6 +23,7 @@ struct sweep {
 	uint64_t unused_at_ms, aged_at_ms;   /* loop time of the next look; 0 = nothing to look for */
 	uint64_t trim_cursor;                /* ids up to here were looked at for the oldest done ones */
 	bool sweeping, cleaning, trimming;   /* a request is under way */
+	bool more_done;                      /* jobs have ended since the last batch */
 	bool stopped;
 };
 
@@ -134,7 +135,7 @@ void sweep_expect(struct sweep *s)
 
 /* --- finished jobs past their age --- */
 
-static void clean(struct sweep *s);
+static void clean_from(struct sweep *s, struct clean_cursor from);
 
 static void on_cleaned(struct store_request *request)
 {
@@ -142,11 +143,12 @@ static void on_cleaned(struct store_request *request)
 
 	s->cleaning = false;
 	if (request->status == 0) {
-		dispatch_forget(s->dispatch, request->u.clean.ids, request->u.clean.count);
+		dispatch_forget(s->dispatch, request->u.clean.gone, request->u.clean.removed);
 		sweep_unlink(s, request->u.clean.files, request->u.clean.file_count);
-		if (request->u.clean.removed) {
-			sweep_expect(s);
-			clean(s);
+		if (request->u.clean.removed)
+			sweep_expect(s); /* their keys stay for a while */
+		if (request->u.clean.more) {
+			clean_from(s, request->u.clean.next);
 			return;
 		}
 	}
@@ -154,7 +156,7 @@ static void on_cleaned(struct store_request *request)
 		expect_aged(s);
 }
 
-static void clean(struct sweep *s)
+static void clean_from(struct sweep *s, struct clean_cursor from)
 {
 	uint64_t clock = store_clock_ms(s->store), age = s->config->retention.finished_ms;
 	struct store_request *request;
@@ -162,19 +164,18 @@ static void clean(struct sweep *s)
 	s->aged_at_ms = 0;
 	if (s->stopped || s->cleaning || !age)
 		return;
-	if (clock <= age) {
-		expect_aged(s);
-		return;
-	}
-	request = store_request_new(STORE_CLEAN, on_cleaned, s);
+	request = clock > age ? store_request_new(STORE_CLEAN, on_cleaned, s) : NULL;
 	if (!request) {
 		expect_aged(s);
 		return;
 	}
 	request->u.clean.filter.finished_before_ms = clock - age;
+	request->u.clean.from = from;
 	s->cleaning = true;
 	store_post(s->store, request);
 }
+
+static void clean(struct sweep *s) { clean_from(s, (struct clean_cursor){ 0 }); }
 
 /* --- more finished jobs than are to be kept: the oldest go --- */
 
@@ -185,8 +186,9 @@ static void on_trimmed(struct store_request *request)
 	struct sweep *s = request->context;
 
 	s->trimming = false;
-	if (request->status != 0)
+	if (request->status != 0 || !request->u.remove.removed)
 		return;
+	dispatch_forget(s->dispatch, request->u.remove.gone, request->u.remove.removed);
 	sweep_unlink(s, request->u.remove.files, request->u.remove.file_count);
 	sweep_expect(s);
 	trim(s);
@@ -196,7 +198,6 @@ static void on_oldest(struct store_request *request)
 {
 	struct sweep *s = request->context;
 	struct store_request *removal;
-	size_t count = 0;
 
 	s->trimming = false;
 	if (request->status != 0 || s->stopped)
@@ -214,19 +215,10 @@ static void on_oldest(struct store_request *request)
 		store_request_free(removal);
 		return;
 	}
-	for (size_t i = 0; i < request->u.list.count; i++) {
-		const struct job *job = dispatch_find_job(s->dispatch, request->u.list.rows[i].id);
-
-		if (!job || job->state == JOB_DONE) /* else it was retried meanwhile */
-			removal->u.remove.ids[count++] = request->u.list.rows[i].id;
-	}
-	if (!count) {
-		store_request_free(removal);
-		return;
-	}
-	removal->u.remove.count = count;
+	for (size_t i = 0; i < request->u.list.count; i++)
+		removal->u.remove.ids[i] = request->u.list.rows[i].id;
+	removal->u.remove.count = request->u.list.count;
 	s->trimming = true;
-	dispatch_forget(s->dispatch, removal->u.remove.ids, count);
 	store_post(s->store, removal);
 }
 
@@ -327,12 +319,17 @@ void sweep_reconfigure(struct sweep *s, const struct config *config)
 	arm(s);
 }
 
-void sweep_job_done(struct sweep *s)
+void sweep_on_batch(struct sweep *s)
 {
+	if (!s->more_done)
+		return;
+	s->more_done = false;
 	if (!s->aged_at_ms)
 		expect_aged(s);
 	trim(s);
 }
+
+void sweep_job_done(struct sweep *s) { s->more_done = true; }
 
 void sweep_stop(struct sweep *s)
 {

@@ -17,6 +17,8 @@ int sweep_new(uv_loop_t *loop, struct store *store, struct dispatch *dispatch, c
 void sweep_reconfigure(struct sweep *s, const struct config *config);
 /* A job has ended: there is one more to keep. */
 void sweep_job_done(struct sweep *s);
+/* To be called from the store's on_batch: what ended is looked at here, when all counts have been brought up to date. */
+void sweep_on_batch(struct sweep *s);
 /* Something was stored that goes after an hour without use. */
 void sweep_expect(struct sweep *s);
 /* Unlink the files of what was removed; by a thread, failures are logged. @files is copied. */

@@ -41,6 +41,7 @@ struct workers {
 	int directory_fd;        /* state_dir/workers */
 	unsigned open;           /* handles, links and clean-ups under way */
 	bool stopped, retiring;
+	bool quitting;           /* the supervisor was told to kill all: their deaths are no news */
 };
 
 static void release(struct workers *ws)
@@ -172,6 +173,7 @@ bool workers_quit(struct workers *ws)
 	ws->retiring = true;
 	if (!workers_have_supervisor(ws))
 		return false;
+	ws->quitting = true;
 	supervisor_send_quit(ws->supervisor);
 	return true;
 }
@@ -310,7 +312,7 @@ static void on_row_dead(struct workers *ws, struct worker *w, const struct messa
 		snprintf(how, sizeof(how), "signal %d", WTERMSIG(row->wait_status));
 	else
 		snprintf(how, sizeof(how), "exit status %d", WEXITSTATUS(row->wait_status));
-	if (!w->leaving || row->wait_status || row->start_error)
+	if (!ws->quitting && (!w->leaving || row->wait_status || row->start_error))
 		report_crash(ws, w, how);
 	w->died = true;
 	pool_update_idle(w);

@@ -32,7 +32,7 @@ enum option_use {
 struct option_row {
 	const char *name;     /* long, without dashes; NULL ends a table */
 	char letter;          /* 0 = none */
-	const char *argument; /* what --help calls its value; NULL = it has none */
+	const char *argument; /* what --help calls its value, which also says how it is checked; NULL = it has none */
 	const char *help;
 	enum option_use use;
 };
@@ -43,11 +43,11 @@ struct cli;
 #define VERB_COMMAND 1u    /* the first word that is no option begins a command */
 #define VERB_PROPAGATES 2u /* returns the job's exit code: own failures are 125 */
 #define VERB_STARTS 4u     /* may start the user's own daemon when there is none */
-#define VERB_NO_DAEMON 8u  /* connects by itself, if at all */
+#define VERB_CONNECTS 8u   /* connects by itself, after it has looked at its words */
 
 struct verb {
 	const char *name;
-	const char *arguments;                     /* as --help shows them */
+	const char *arguments;                     /* as --help shows them; "ID...": they are checked to be ids */
 	const char *help;                          /* one line */
 	int (*run)(struct cli *cli);               /* returns the exit code */
 	unsigned flags;
@@ -68,7 +68,7 @@ struct cli {
 	char **arguments;                          /* the words behind them, NULL-terminated; borrowed from argv */
 	int argument_count;
 	int interrupt_fd;                          /* 0 = none; see jobpool_options */
-	struct jobpool *jobpool;                   /* open in every verb but those with VERB_NO_DAEMON */
+	struct jobpool *jobpool;                   /* open in every verb but those with VERB_CONNECTS */
 };
 
 extern const struct option_row global_options[], json_options[], reconnect_options[], submit_options[];
@@ -84,6 +84,8 @@ char *option_word(const char *name, char word[OPTION_WORD_BYTES]);
 bool cli_parse(struct cli *cli, int argc, char **argv);
 /* Parse options that stand before the verb; *ret_used words of @argv belong to them, argv[0] included. */
 bool cli_parse_global(struct cli *cli, int argc, char **argv, int *ret_used);
+/* Check what was given as far as it can be without a daemon. 0, or the exit code for usage. */
+int cli_check(const struct cli *cli);
 void print_verb_help(const struct verb *verb);
 void print_options(const struct option_row *table);
 
@@ -100,8 +102,8 @@ int cli_own_failure(const struct cli *cli);
 /* Parse the words as ids, LAST is none. On success the caller frees *ret_ids. Else an exit code. */
 int cli_ids(const struct cli *cli, uint64_t **ret_ids, size_t *ret_count);
 int cli_id(const struct cli *cli, const char *word, uint64_t *ret_id);
-/* The time-out option @name in ms, -1 when not given. Else an exit code. */
-int cli_timeout(const struct cli *cli, const char *name, int64_t *ret_ms);
+/* The duration given with option @name in ms; -1 when it was not given. */
+int64_t cli_timeout(const struct cli *cli, const char *name);
 /* Those given options that are sent, as the wire has them, with room for WIRE_OPTIONS_MORE behind them; the caller frees
  * *ret_options. 0 or an exit code. */
 #define WIRE_OPTIONS_MORE 5

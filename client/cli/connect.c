@@ -203,13 +203,12 @@ static bool may_start(const struct cli *cli, const struct choice *choice)
 	return choice->by_rule && cli->verb->flags & VERB_STARTS && !(autostart && strcmp(autostart, "0") == 0);
 }
 
-static int reconnect_time(const struct cli *cli, uint64_t *ret_ms)
+/* In the library 0 stands for its default; here for what the user said. */
+static uint64_t reconnect_time(const struct cli *cli)
 {
-	int64_t ms;
-	int r = cli_timeout(cli, "reconnect-timeout", &ms);
+	int64_t ms = cli_timeout(cli, "reconnect-timeout");
 
-	*ret_ms = r == 0 && ms >= 0 ? (uint64_t)MAX(ms, 1) : 0;
-	return r;
+	return ms < 0 ? 0 : (uint64_t)MAX(ms, 1);
 }
 
 static int unreachable(const struct cli *cli)
@@ -221,11 +220,9 @@ int cli_connect(struct cli *cli)
 {
 	struct choice choice = { 0 };
 	struct jobpool_error error;
-	uint64_t reconnect_ms;
+	uint64_t reconnect_ms = reconnect_time(cli);
 	int r = choose(cli, &choice);
 
-	if (r == 0)
-		r = reconnect_time(cli, &reconnect_ms);
 	if (r)
 		return r;
 	r = try_open(cli, choice.path, reconnect_ms, &cli->jobpool, &error);

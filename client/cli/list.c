@@ -14,7 +14,7 @@ const struct option_row list_options[] = {
 	{ "all", 'a', NULL, "all jobs, from the oldest on (default without options: the last 100)", OPTION_OWN },
 	{ "limit", 0, "N", "the last N", OPTION_OWN },
 	{ "state", 's', "WORDS", "only held, delayed, blocked, ready, running, done (joined by commas)", OPTION_VALUE },
-	{ "outcome", 'o', "WORDS", "only succeeded, failed, signaled, timeout, oom, unstartable, cancelled, expired, skipped, lost", OPTION_VALUE },
+	{ "outcome", 'o', "WORDS", "only those that ended so: succeeded, failed, ... (joined by commas)", OPTION_VALUE },
 	{ "queue", 'q', "NAMES", "only those of these queues", OPTION_VALUE },
 	{ "name", 'n', "TEXT", "only those with this name", OPTION_VALUE },
 	{ "owner", 0, "USER", "only those of this user", OPTION_VALUE },

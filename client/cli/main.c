@@ -20,16 +20,21 @@
 	"DURATION: 500ms, 10s, 1h30m. SIZE: 64KiB, 10MB.\n"
 
 static const struct verb verbs[] = {
-	{ "submit", "COMMAND [ARGUMENT]...", "submit a command and print its id", verb_submit, VERB_COMMAND | VERB_STARTS, 0, -1,
-	  { submit_options, each_line_options, reconnect_options }, COMMAND_NOTE },
+	{ "submit", "COMMAND [ARGUMENT]...", "submit a command and print its id", verb_submit, VERB_COMMAND | VERB_STARTS | VERB_CONNECTS, 0, -1,
+	  { submit_options, each_line_options, reconnect_options },
+	  COMMAND_NOTE
+	  "--each-line: {} in the command is replaced by the line; without {} the line is appended as an argument.\n"
+	  "With --shell it goes into the script quoted; without a command each line is a script. Ids are printed one a\n"
+	  "line; the first refusal ends it.\n" },
 	{ "run", "COMMAND [ARGUMENT]...", "submit a command, show its output and return its exit code", verb_run,
-	  VERB_COMMAND | VERB_STARTS | VERB_PROPAGATES | VERB_NO_DAEMON, 1, -1, { submit_options, reconnect_options },
+	  VERB_COMMAND | VERB_STARTS | VERB_PROPAGATES | VERB_CONNECTS, 1, -1, { submit_options, reconnect_options },
 	  COMMAND_NOTE "Ctrl-C interrupts the job; twice leaves it running by itself.\n" },
 	{ "wait", "ID...", "wait until jobs are done; returns the first exit code that is not 0", verb_wait,
 	  VERB_STARTS | VERB_PROPAGATES, 1, -1, { wait_options, timeout_options, reconnect_options, json_options }, JSON_NOTE },
 	{ "join", "[QUEUE]...", "wait until queues (all, without a name) have no unfinished job", verb_join, VERB_STARTS, 0, -1,
 	  { timeout_options, reconnect_options }, NULL },
-	{ "list", "", "list jobs", verb_list, VERB_STARTS, 0, 0, { list_options, json_options }, JSON_NOTE },
+	{ "list", "", "list jobs", verb_list, VERB_STARTS, 0, 0, { list_options, json_options },
+	  "Outcomes: succeeded failed signaled timeout oom unstartable cancelled expired skipped lost.\n" JSON_NOTE },
 	{ "show", "ID", "show everything about a job", verb_show, VERB_STARTS, 1, 1, { json_options }, JSON_NOTE },
 	{ "log", "ID", "show what a job wrote", verb_log, VERB_STARTS, 1, 1, { log_options, reconnect_options },
 	  "Of a job with split streams, its stderr goes to stderr.\n" },
@@ -43,14 +48,14 @@ static const struct verb verbs[] = {
 	{ "retry", "ID...", "make finished jobs ready again", verb_change, VERB_STARTS, 1, -1, { NULL }, NULL },
 	{ "remove", "ID...", "remove finished jobs and their output", verb_change, VERB_STARTS, 1, -1, { NULL }, NULL },
 	{ "clean", "", "remove all finished jobs and print how many", verb_clean, VERB_STARTS, 0, 0, { clean_options }, NULL },
-	{ "queue", "[NAME | pause NAME | resume NAME]", "list queues, show one, pause or resume one", verb_queue, VERB_STARTS, 0, 2,
+	{ "queue", "[NAME | pause NAME | resume NAME]", "list queues, show one, pause or resume one", verb_queue, VERB_STARTS | VERB_CONNECTS, 0, 2,
 	  { json_options }, "A paused queue takes jobs and starts none.\n" },
 	{ "pools", "", "list pools", verb_pools, VERB_STARTS, 0, 0, { json_options }, NULL },
 	{ "workers", "", "list workers", verb_workers, VERB_STARTS, 0, 0, { json_options }, NULL },
 	{ "reload", "", "let the daemon read its configuration again", verb_reload, 0, 0, 0, { NULL }, NULL },
-	{ "stop", "", "stop the daemon and wait until it has ended", verb_stop, 0, 0, 0, { stop_options }, NULL },
+	{ "stop", "", "stop the daemon and wait until it has ended", verb_stop, VERB_CONNECTS, 0, 0, { stop_options }, NULL },
 	{ "ping", "", "ask whether the daemon answers", verb_ping, 0, 0, 0, { NULL }, NULL },
-	{ "version", "", "show the versions of client and daemon", verb_version, VERB_NO_DAEMON, 0, 0, { NULL }, NULL },
+	{ "version", "", "show the versions of client and daemon", verb_version, VERB_CONNECTS, 0, 0, { NULL }, NULL },
 };
 
 static const struct verb *find_verb(const char *name)
@@ -63,7 +68,8 @@ static const struct verb *find_verb(const char *name)
 
 static void print_help(void)
 {
-	printf("Usage: jobpool [OPTION]... VERB [ARGUMENT]...\n\nRun commands on a pool of workers, durably. Without a verb: list.\n\nVerbs:\n");
+	printf("Usage: jobpool [OPTION]... VERB [ARGUMENT]...\n\n"
+	       "Run commands on a pool of workers, durably. Without a verb: list.\n\nVerbs:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		printf("  %-10s%s\n", verbs[i].name, verbs[i].help);
 	printf("\nOptions of all verbs, before or behind the verb:\n");
@@ -85,7 +91,7 @@ static bool verb_takes(const struct verb *verb, const char *name)
 static int run_verb(struct cli *cli)
 {
 	const struct verb *verb = cli->verb;
-	int r = 0;
+	int r;
 
 	if (cli_option(cli, "help")) {
 		print_verb_help(verb);
@@ -97,11 +103,8 @@ static int run_verb(struct cli *cli)
 	}
 	if (cli_json(cli) && !verb_takes(verb, "json"))
 		return cli_usage(cli, "%s has no --json", verb->name);
-	if (cli->argument_count < verb->arguments_min)
-		return cli_usage(cli, "%s needs %s", verb->name, verb->arguments);
-	if (verb->arguments_max >= 0 && cli->argument_count > verb->arguments_max)
-		return cli_usage(cli, "%s: '%s' is one word too many", verb->name, cli->arguments[verb->arguments_max]);
-	if (!(verb->flags & VERB_NO_DAEMON))
+	r = cli_check(cli);
+	if (r == 0 && !(verb->flags & VERB_CONNECTS))
 		r = cli_connect(cli);
 	return r ? r : verb->run(cli);
 }

@@ -12,7 +12,7 @@
 #define HELP_COLUMN 30
 
 const struct option_row global_options[] = {
-	{ "socket", 0, "PATH", "talk to the daemon at this socket (else $JOBPOOL_SOCKET, else the user's own, else the system's)", OPTION_OWN },
+	{ "socket", 0, "PATH", "the daemon's socket (default: $JOBPOOL_SOCKET, the user's, the system's)", OPTION_OWN },
 	{ "help", 'h', NULL, "show this help", OPTION_OWN },
 	{ "version", 0, NULL, "show the version of this program", OPTION_OWN },
 	{ .name = NULL },
@@ -79,19 +79,12 @@ int cli_wire_options(const struct cli *cli, struct jobpool_option **ret_options,
 	return 0;
 }
 
-int cli_timeout(const struct cli *cli, const char *name, int64_t *ret_ms)
+int64_t cli_timeout(const struct cli *cli, const char *name)
 {
 	const char *text = cli_option(cli, name);
 	uint64_t ms;
 
-	if (!text) {
-		*ret_ms = -1;
-		return 0;
-	}
-	if (duration_parse(slice_of(text), &ms) < 0)
-		return cli_usage(cli, "--%s %s is no duration; write it like 500ms, 10s or 1h30m", name, text);
-	*ret_ms = (int64_t)ms;
-	return 0;
+	return text && duration_parse(slice_of(text), &ms) == 0 ? (int64_t)ms : -1;
 }
 
 int cli_id(const struct cli *cli, const char *word, uint64_t *ret_id)
@@ -120,6 +113,62 @@ int cli_ids(const struct cli *cli, uint64_t **ret_ids, size_t *ret_count)
 	*ret_ids = ids;
 	*ret_count = count;
 	return 0;
+}
+
+/* --- Checking --- */
+
+static bool is_duration(const char *text)
+{
+	uint64_t ms;
+
+	return duration_parse(slice_of(text), &ms) == 0;
+}
+
+static bool is_size(const char *text)
+{
+	uint64_t bytes;
+
+	return size_parse(slice_of(text), &bytes) == 0;
+}
+
+static bool is_number(const char *text)
+{
+	int64_t number;
+
+	return slice_to_int(slice_of(text), INT64_MIN, INT64_MAX, &number) == 0;
+}
+
+/* By what --help calls the value. */
+static const struct {
+	const char *argument;
+	bool (*is_good)(const char *text);
+	const char *wanted;
+} value_kinds[] = {
+	{ "DURATION", is_duration, "a duration; write it like 500ms, 10s or 1h30m" },
+	{ "SIZE", is_size, "a size; write it like 64KiB or 10MB" },
+	{ "N", is_number, "a number" },
+};
+
+int cli_check(const struct cli *cli)
+{
+	uint64_t id;
+	int r = 0;
+
+	for (size_t i = 0; i < cli->value_count; i++)
+		for (size_t k = 0; k < ARRAY_SIZE(value_kinds); k++) {
+			const struct option_row *option = cli->values[i].option;
+
+			if (option->argument && strcmp(option->argument, value_kinds[k].argument) == 0 &&
+			    !value_kinds[k].is_good(cli->values[i].text))
+				return cli_usage(cli, "--%s %s is not %s", option->name, cli->values[i].text, value_kinds[k].wanted);
+		}
+	if (cli->argument_count < cli->verb->arguments_min)
+		return cli_usage(cli, "%s needs %s", cli->verb->name, cli->verb->arguments);
+	if (cli->verb->arguments_max >= 0 && cli->argument_count > cli->verb->arguments_max)
+		return cli_usage(cli, "%s: '%s' is one word too many", cli->verb->name, cli->arguments[cli->verb->arguments_max]);
+	for (int i = 0; i < cli->argument_count && r == 0 && strncmp(cli->verb->arguments, "ID", 2) == 0; i++)
+		r = cli_id(cli, cli->arguments[i], &id);
+	return r;
 }
 
 /* --- Parsing --- */

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "connect.h"
 #include "json.h"
 #include "table.h"
 #include "text.h"
@@ -111,26 +112,38 @@ static int show_queue(struct cli *cli, const char *name)
 	return EXIT_OK;
 }
 
-static const struct {
+struct queue_change {
 	const char *word;
 	int (*change)(struct jobpool *jobpool, const char *queue);
-} queue_changes[] = {
+};
+
+static const struct queue_change queue_changes[] = {
 	{ "pause", jobpool_queue_pause },
 	{ "resume", jobpool_queue_resume },
 };
 
+static const struct queue_change *find_queue_change(const char *word)
+{
+	for (size_t i = 0; word && i < ARRAY_SIZE(queue_changes); i++)
+		if (strcmp(word, queue_changes[i].word) == 0)
+			return &queue_changes[i];
+	return NULL;
+}
+
 int verb_queue(struct cli *cli)
 {
 	const char *first = cli->arguments[0];
+	const struct queue_change *change = find_queue_change(first);
+	int r;
 
-	for (size_t i = 0; first && i < ARRAY_SIZE(queue_changes); i++) {
-		if (strcmp(first, queue_changes[i].word) != 0)
-			continue;
-		if (cli->argument_count != 2)
-			return cli_usage(cli, "queue %s needs the name of a queue", first);
-		return queue_changes[i].change(cli->jobpool, cli->arguments[1]) < 0 ? cli_fail(cli, NULL) : EXIT_OK;
-	}
-	if (cli->argument_count > 1)
+	if (change && cli->argument_count != 2)
+		return cli_usage(cli, "queue %s needs the name of a queue", first);
+	if (!change && cli->argument_count > 1)
 		return cli_usage(cli, "'%s' is no word for queues; there are pause and resume", first);
+	r = cli_connect(cli);
+	if (r)
+		return r;
+	if (change)
+		return change->change(cli->jobpool, cli->arguments[1]) < 0 ? cli_fail(cli, NULL) : EXIT_OK;
 	return show_queue(cli, first);
 }

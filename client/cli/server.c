@@ -19,9 +19,13 @@ int verb_reload(struct cli *cli)
 int verb_stop(struct cli *cli)
 {
 	bool end = cli_option(cli, "kill") != NULL;
+	int r;
 
 	if (end && cli_option(cli, "leave"))
 		return cli_usage(cli, "--kill and --leave do not go together");
+	r = cli_connect(cli);
+	if (r)
+		return r;
 	return jobpool_shutdown(cli->jobpool, end) < 0 ? cli_fail(cli, NULL) : EXIT_OK;
 }
 
@@ -36,7 +40,7 @@ int verb_ping(struct cli *cli)
 int verb_version(struct cli *cli)
 {
 	struct jobpool_value *server;
-	const char *name, *version;
+	const char *version;
 	int r;
 
 	printf("jobpool %s\n", PACKAGE_VERSION);
@@ -46,9 +50,8 @@ int verb_version(struct cli *cli)
 		return r;
 	if (jobpool_hello(cli->jobpool, &server) < 0)
 		return cli_fail(cli, NULL);
-	name = jobpool_map_text(server, "server");
 	version = jobpool_map_text(server, "version");
-	printf("%s %s\n", name ? name : "daemon", version ? version : "(no version told)");
+	printf("daemon %s\n", version ? version : "(tells no version)");
 	jobpool_value_free(server);
 	return EXIT_OK;
 }

@@ -21,7 +21,7 @@ const struct option_row submit_options[] = {
 	{ "key", 0, "TEXT", "submitting again with the same key gives the same job", OPTION_VALUE },
 	{ "shell", 0, NULL, "run `sh -c` with the words joined by blanks", OPTION_OWN },
 	{ "max-output", 0, "SIZE", "keep at most so much of each output stream: its head and tail", OPTION_VALUE },
-	{ "on-lost", 0, "WORD", "fail or retry, when worker or machine die", OPTION_VALUE },
+	{ "on-lost", 0, "WORD", "what when its worker or the machine dies: fail or retry", OPTION_VALUE },
 	{ "retries", 0, "N", "further attempts when it fails", OPTION_VALUE },
 	{ "delay", 0, "DURATION", "do not start before", OPTION_VALUE },
 	{ "hold", 0, NULL, "wait for `jobpool release`", OPTION_FLAG },

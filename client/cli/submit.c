@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "connect.h"
 #include "lines.h"
 #include "submission.h"
 #include "text.h"
@@ -12,8 +13,7 @@
 #define PROGRESS_MS 200
 
 const struct option_row each_line_options[] = {
-	{ "each-line", 0, "FILE", "submit one job for each line; - is stdin. {} in the command is replaced by the line, else the line is appended "
-	  "as an argument (with --shell: quoted for the shell)", OPTION_OWN },
+	{ "each-line", 0, "FILE", "submit one job for each line; - is stdin", OPTION_OWN },
 	{ "split", 0, NULL, "keep stdout and stderr apart (default: one stream, in true order)", OPTION_OWN },
 	{ .name = NULL },
 };
@@ -199,6 +199,8 @@ int verb_submit(struct cli *cli)
 	uint64_t id;
 	int r = check_usage(cli);
 
+	if (r == 0)
+		r = cli_connect(cli);
 	if (r)
 		return r;
 	r = submission_init(&s, cli, cli_option(cli, "split") != NULL);

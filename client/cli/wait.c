@@ -36,15 +36,12 @@ int verb_wait(struct cli *cli)
 	struct jobpool_value *jobs = NULL;
 	uint64_t *ids = NULL;
 	size_t count = 0;
-	int64_t timeout_ms;
-	int code, r = cli_timeout(cli, "timeout", &timeout_ms);
+	int code, r = cli_ids(cli, &ids, &count);
 
-	if (r == 0)
-		r = cli_ids(cli, &ids, &count);
 	if (r)
 		return r;
 	warn_if_only_worker(cli, NULL, ids, count);
-	r = jobpool_result_wait(cli->jobpool, ids, count, any, timeout_ms, &jobs);
+	r = jobpool_result_wait(cli->jobpool, ids, count, any, cli_timeout(cli, "timeout"), &jobs);
 	if (r == -ETIMEDOUT) {
 		cli_say("timed out; the jobs go on");
 		code = EXIT_WAIT_TIMEDOUT;
@@ -78,18 +75,14 @@ static char *join_names(const struct cli *cli)
 
 int verb_join(struct cli *cli)
 {
-	int64_t timeout_ms;
-	char *names;
-	int r = cli_timeout(cli, "timeout", &timeout_ms);
+	char *names = join_names(cli);
+	int r;
 
-	if (r)
-		return r;
-	names = join_names(cli);
 	if (!names) {
 		cli_say("out of memory");
 		return EXIT_NEGATIVE;
 	}
-	r = jobpool_queue_join(cli->jobpool, names, timeout_ms, NULL);
+	r = jobpool_queue_join(cli->jobpool, names, cli_timeout(cli, "timeout"), NULL);
 	free(names);
 	if (r == -ETIMEDOUT) {
 		cli_say("timed out; jobs are still unfinished");

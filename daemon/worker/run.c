@@ -1,7 +1,7 @@
 /* The life of one attempt.
  *
  * System calls of a job without output that leaves nothing behind, beside those of the child; each one is throughput:
- *   poll, recv (RUN); pwrite (mark started), pread (epoch); openat, lseek, 2 getdents64, close (JOBPOOL_TMPDIR);
+ *   poll, recv (RUN); pwrite (mark started), pread (epoch); openat, 2 getdents64, close (JOBPOOL_TMPDIR);
  *   2 pipe2, 2 fcntl; vfork; 2 close (write ends); poll, 2 read, 2 close (ends of output);
  *   poll, read (SIGCHLD), wait4, waitid (no child is left: proven); pwrite (mark ended), send (ENDED);
  *   poll, recv (RECORDED), pwrite (mark free).

@@ -28,14 +28,12 @@ static int is_dots(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* 1: nothing but "." and ".."; 0: something; -errno. */
+/* From where @fd stands: 1: nothing but "." and ".."; 0: something; -errno. */
 static int is_empty(int fd)
 {
 	char entries[1024] __attribute__((aligned(8)));
 	ssize_t n;
 
-	if (lseek(fd, 0, SEEK_SET) < 0)
-		return -errno;
 	while ((n = getdents64(fd, entries, sizeof(entries))) > 0) {
 		const struct dirent64 *entry;
 		for (ssize_t at = 0; at < n; at += entry->d_reclen) {
@@ -109,8 +107,8 @@ static int empty_pass(int fd, uint64_t *serial)
 		if (unlinkat(fd, name, 0) == 0 || unlinkat(fd, name, AT_REMOVEDIR) == 0) {
 			progress++;
 		} else if (errno == ENOTEMPTY || errno == EEXIST) {
-			fchmodat(fd, name, 0700, 0);
-			progress += lift_entries(fd, name, serial);
+			if (fchmodat(fd, name, 0700, 0) == 0)
+				progress += lift_entries(fd, name, serial);
 		}
 	}
 	closedir(directory);
@@ -135,7 +133,7 @@ int tmpdir_empty(struct tmpdir *t)
 		fchmod(fd, 0700);
 		while (empty_pass(fd, &serial))
 			;
-		r = is_empty(fd);
+		r = lseek(fd, 0, SEEK_SET) < 0 ? -errno : is_empty(fd);
 	}
 	close_fd(&fd);
 	return r == 1 ? 0 : r < 0 ? r : -ENOTEMPTY;

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -73,6 +74,12 @@ def processes_of(directory):
     return found
 
 
+def strays(directory):
+    """Those of them that are no program of ours: what jobs have started and left."""
+    ours = re.compile(r"(\S*/)?jobpool(d|-supervisor|-worker)?( |$)")
+    return {pid: command for pid, command in processes_of(directory).items() if not ours.match(command)}
+
+
 def kill_processes_of(directory):
     """SIGKILL them, and what they start meanwhile, until none is left."""
     end = time.monotonic() + DEADLINE
@@ -103,6 +110,7 @@ class Daemon:
         self.config_file = self.root / "jobpool.yaml"
         self.log_file = self.root / "jobpoold.log"
         self.process = None
+        self.preexec = None  # called in the child, before it becomes jobpoold
         self.lines = []  # all that the daemon wrote to stderr, over all its starts
         self._options = list(options)
         self._env = self._environment(env or {})
@@ -127,7 +135,7 @@ class Daemon:
         self._log_ended = False
         self.process = subprocess.Popen(
             command + self._options, env=self._env, cwd=self.root,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=self.preexec,
         )
         self._reader = threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True)
         self._reader.start()
@@ -236,6 +244,10 @@ class Daemon:
 
         return redis.Redis(unix_socket_path=self.socket, socket_timeout=DEADLINE, **kwargs)
 
+    def environment(self, extra):
+        """The environment of the daemon and of cli(), with more variables; None as a value removes one."""
+        return self._merged(self._env, extra)
+
     def write_config(self, text):
         self.config_file.write_text(text)
 
@@ -318,6 +330,44 @@ def _as_path(arg):
     return arg if isinstance(arg, (str, bytes, os.PathLike)) else str(arg)
 
 
+class Gate:
+    """Where jobs of a story wait: they say that they run, and go on when the story lets them.
+
+    Two FIFOs, both held open for reading and writing here, so that neither side ever blocks on open() and a job that
+    was not awaited ends with the daemon.
+    """
+
+    def __init__(self, directory, name="gate"):
+        self._arrivals = pathlib.Path(directory) / f"{name}.arrivals"
+        self._gate = pathlib.Path(directory) / name
+        for fifo in (self._arrivals, self._gate):
+            os.mkfifo(fifo)
+        self._arrivals_fd = os.open(self._arrivals, os.O_RDWR | os.O_CLOEXEC)
+        self._gate_fd = os.open(self._gate, os.O_RDWR | os.O_CLOEXEC)
+
+    def command(self, before="", after=""):
+        """The words of a job: shell text before it arrives, and once it was let through."""
+        pause = f'echo $$ >"{self._arrivals}"; read _ <"{self._gate}"'
+        return ["sh", "-c", "; ".join(filter(None, [before, pause, after]))]
+
+    def wait_arrival(self):
+        """Block until one more job has arrived; returns its pid."""
+        text = b""
+        while not text.endswith(b"\n"):
+            if not select.select([self._arrivals_fd], [], [], DEADLINE)[0]:
+                raise AssertionError(f"no job came to {self._gate} within {DEADLINE} s")
+            text += os.read(self._arrivals_fd, 1)
+        return int(text)
+
+    def open(self, jobs=1):
+        """Let so many jobs through, those that wait and those to come."""
+        os.write(self._gate_fd, b"\n" * jobs)
+
+    def close(self):
+        os.close(self._arrivals_fd)
+        os.close(self._gate_fd)
+
+
 class Story(unittest.TestCase):
     """Base of the integration stories: daemons that end with the test, and a deadline for each test."""
 
@@ -333,6 +383,11 @@ class Story(unittest.TestCase):
         daemon = Daemon(config, **kwargs)
         self.addCleanup(daemon.close)
         return daemon.start() if start else daemon
+
+    def gate(self, daemon, name="gate"):
+        gate = Gate(daemon.root, name)
+        self.addCleanup(gate.close)
+        return gate
 
     def assert_outcome(self, daemon, job, outcome, **fields):
         """The job is done with this outcome, and `show --json` has these fields."""

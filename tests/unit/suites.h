@@ -16,3 +16,4 @@ Suite *worker_proto_suite(void);
 Suite *worker_file_suite(void);
 Suite *worker_suite(void);
 Suite *store_suite(void);
+Suite *client_text_suite(void);

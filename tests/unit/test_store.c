@@ -974,6 +974,24 @@ START_TEST(test_store_every_start_has_a_larger_epoch_and_the_clock_goes_on)
 }
 END_TEST
 
+START_TEST(test_store_an_idle_store_leaves_nothing_in_the_wal)
+{
+	struct store_figures figures;
+	uint64_t end_ms = now_monotonic_ms() + 30000;
+
+	store_start_free(open_store());
+	put_queue(1, "default");
+	store_get_figures(store, &figures);
+	ck_assert_uint_gt(figures.wal_bytes, 0);
+	while (figures.wal_bytes && now_monotonic_ms() < end_ms) {
+		uv_sleep(10);
+		store_get_figures(store, &figures);
+	}
+	ck_assert_uint_eq(figures.wal_bytes, 0);
+	close_store();
+}
+END_TEST
+
 /* In a child: insert until it dies, and tell each answer through the pipe. */
 static void acknowledge_until_killed(int fd)
 {
@@ -1206,6 +1224,7 @@ Suite *store_suite(void)
 
 	tcase = add_tcase(suite, "disk");
 	tcase_add_test(tcase, test_store_every_start_has_a_larger_epoch_and_the_clock_goes_on);
+	tcase_add_test(tcase, test_store_an_idle_store_leaves_nothing_in_the_wal);
 	tcase_add_test(tcase, test_store_what_was_acknowledged_survives_kill_9);
 	tcase_add_test(tcase, test_store_refuses_what_it_does_not_know_and_leaves_it_alone);
 	tcase_add_test(tcase, test_store_refuses_a_database_that_another_process_uses);
