@@ -15,7 +15,7 @@
 #include "spec.h"
 
 #define SPEC_KEPT_BYTES 1024u     /* a spec of a job in the window is kept in memory up to this; longer ones are read again */
-#define CLAIM_AHEAD_MAX 256u      /* per pool */
+#define CLAIM_STALE_MS 1000u      /* a claim that no worker has taken for so long is given back */
 #define HAND_OVER_MS 10000u       /* not started so long after it was handed over, or so late with its report: it hangs */
 #define HANG_LOOK_MS 5000u
 #define DUE_ROWS_MAX 100u
@@ -435,6 +435,31 @@ static void take_claim_results(struct dispatch *d, struct job *job, struct store
 	}
 }
 
+static void on_claim_timer(uv_timer_t *timer)
+{
+	struct dispatch *d = timer->data;
+	bool waiting = false;
+	struct pool *pool;
+	struct job *job;
+
+	list_for_each(pool, &d->pools, link) {
+		if (list_is_empty(&pool->claimed))
+			continue;
+		if (pool_claims_are_stale(pool))
+			while ((job = list_first(&pool->claimed, struct job, link)))
+				dispatch_unclaim(d, job);
+		waiting |= !list_is_empty(&pool->claimed);
+	}
+	if (!waiting)
+		uv_timer_stop(timer);
+}
+
+static void watch_claims(struct dispatch *d)
+{
+	if (!uv_is_active((uv_handle_t *)&d->claim_timer))
+		uv_timer_start(&d->claim_timer, on_claim_timer, CLAIM_STALE_MS, CLAIM_STALE_MS);
+}
+
 static bool is_usable(const struct worker *w)
 {
 	return w->connection && !w->leaving && !w->died;
@@ -461,6 +486,7 @@ static void on_claimed(struct store_request *request)
 		} else {
 			job->claim = CLAIM_COMMITTED;
 			list_append(&pool->claimed, &job->link);
+			watch_claims(d);
 			if (job->queue->paused || d->stopping)
 				dispatch_unclaim(d, job);
 		}
@@ -529,7 +555,7 @@ void dispatch_run(struct dispatch *d, struct pool *pool)
 			break;
 		}
 	}
-	while (pool->claimed_len < MIN(pool->claim_budget, CLAIM_AHEAD_MAX) && (job = next_job(d, pool)))
+	while (pool->claimed_len < pool->claim_budget && (job = next_job(d, pool)))
 		if (!claim(d, job, NULL))
 			break;
 	list_for_each(queue, &d->queues, link)
@@ -727,8 +753,7 @@ void dispatch_on_batch(struct dispatch *d)
 			queue->zero_commit = store_commit_number(d->store);
 		}
 	list_for_each(pool, &d->pools, link) {
-		pool->claim_budget = pool->started_in_commit;
-		pool->started_in_commit = 0;
+		pool_on_commit(pool);
 		dispatch_run(d, pool);
 	}
 	if (d->stopping)
@@ -780,6 +805,7 @@ static void on_ended(struct worker *w, const struct message_ended *ended, const 
 
 	w->unrecorded++;
 	w->jobs_done++;
+	w->pool->ended_in_commit++;
 	if (is_current(job, ended->token)) {
 		copies[0] = copy_output(output[0]);
 		copies[1] = copy_output(output[1]);

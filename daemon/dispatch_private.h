@@ -28,7 +28,7 @@ struct dispatch {
 	struct job *jobs;                /* in memory, by id */
 	struct environments environments;
 	struct list recorded;            /* of struct recorded, by ticket */
-	uv_timer_t hang_timer, due_timer, stop_timer;
+	uv_timer_t hang_timer, due_timer, claim_timer, stop_timer;
 	uint64_t due_at_ms;              /* for which the due timer is set, 0 = not */
 	bool serving;                    /* jobs may be handed out */
 	bool stopping;

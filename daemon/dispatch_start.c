@@ -255,7 +255,7 @@ static int recover(struct dispatch *d, const struct store_start *start)
 
 static void init_timers(struct dispatch *d)
 {
-	uv_timer_t *timers[] = { &d->hang_timer, &d->due_timer, &d->stop_timer };
+	uv_timer_t *timers[] = { &d->hang_timer, &d->due_timer, &d->claim_timer, &d->stop_timer };
 
 	for (size_t i = 0; i < ARRAY_SIZE(timers); i++) {
 		uv_timer_init(d->loop, timers[i]);
@@ -344,6 +344,7 @@ static void finish(struct dispatch *d)
 	}
 	uv_close((uv_handle_t *)&d->hang_timer, on_timer_closed);
 	uv_close((uv_handle_t *)&d->due_timer, on_timer_closed);
+	uv_close((uv_handle_t *)&d->claim_timer, on_timer_closed);
 	uv_close((uv_handle_t *)&d->stop_timer, on_timer_closed);
 }
 

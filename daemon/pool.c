@@ -97,7 +97,26 @@ void pool_on_given(struct worker *w)
 	w->jobs_started++;
 	w->pool->early_deaths = 0;
 	w->pool->start_not_before_ms = 0;
-	w->pool->started_in_commit++;
+	w->pool->given++;
+}
+
+/* Twice as many as ended while the last commit was under way: enough to double the rate with each commit until the workers are the limit, none
+ * where jobs are long. (As many as were started, the first rule, cannot grow: what was not claimed cannot be started.) A commit in
+ * which none ended halves it, since commits also come from others' submissions. */
+void pool_on_commit(struct pool *pool)
+{
+	pool->claim_budget = MIN(MAX(2 * pool->ended_in_commit, pool->claim_budget / 2), POOL_CLAIMS_MAX);
+	pool->ended_in_commit = 0;
+}
+
+bool pool_claims_are_stale(struct pool *pool)
+{
+	bool stale = pool->given == pool->given_before;
+
+	pool->given_before = pool->given;
+	if (stale)
+		pool->claim_budget = 0;
+	return stale;
 }
 
 bool pool_on_start_failure(struct pool *pool, uint64_t now_ms)

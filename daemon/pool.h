@@ -10,6 +10,7 @@
 #include "util.h"
 #include "worker.h"
 
+#define POOL_CLAIMS_MAX 256u     /* jobs claimed ahead */
 #define POOL_BREAKER_DEATHS 10u /* deaths in a row before a first job that open the breaker */
 
 struct pool {
@@ -25,8 +26,9 @@ struct pool {
 
 	struct list claimed;         /* of struct job: claimed ahead, on disk, waiting for a worker */
 	uint32_t claimed_len;        /* those and the ones on their way to the disk without a worker */
-	uint32_t started_in_commit;  /* attempts handed over since the last commit ... */
-	uint32_t claim_budget;       /* ... and during the one before: as many may be claimed ahead */
+	uint32_t ended_in_commit;    /* attempts that ended since the last commit ... */
+	uint32_t claim_budget;       /* ... so many may be claimed ahead; see pool_on_commit() */
+	uint64_t given, given_before; /* attempts handed over; at the last look for claims that have gone stale */
 };
 
 /* What a pool asks for. Both may change the pool's list of workers. */
@@ -49,6 +51,11 @@ uint64_t pool_tick(struct pool *pool, uint64_t now_ms, const struct pool_actions
 bool pool_update_idle(struct worker *worker);
 /* A worker was given a job: the crash loop, if there was one, is over; recycling counts. */
 void pool_on_given(struct worker *worker);
+/* A commit is done: how many jobs may be claimed ahead from now on. */
+void pool_on_commit(struct pool *pool);
+/* To be asked once a second while jobs are claimed ahead: true when no worker has taken any since the last time, so that they are to be
+ * given back: a power cut would count them as started. */
+bool pool_claims_are_stale(struct pool *pool);
 /* A worker has died without being asked to. Returns true when this death has opened the breaker. */
 bool pool_on_crash(struct worker *worker, uint64_t now_ms);
 /* A worker could not be started at all: counts as an early death. */

@@ -348,7 +348,7 @@ class Gate:
     def command(self, before="", after=""):
         """The words of a job: shell text before it arrives, and once it was let through."""
         pause = f'echo $$ >"{self._arrivals}"; read _ <"{self._gate}"'
-        return ["sh", "-c", "; ".join(filter(None, [before, pause, after]))]
+        return ["sh", "-c", "\n".join(filter(None, [before, pause, after]))]
 
     def wait_arrival(self):
         """Block until one more job has arrived; returns its pid."""

@@ -34,7 +34,7 @@ void host_open(struct worker_host *h, const char *name)
 	make_directory(INPUT_DIRECTORY);
 }
 
-static void remove_tree(const char *path)
+void host_remove_tree(const char *path)
 {
 	pid_t pid = fork();
 
@@ -55,7 +55,7 @@ void host_close(struct worker_host *h)
 	close_fd(&h->worker_file);
 	close_fd(&h->supervisor_pipe);
 	ck_assert_int_eq(chdir("/"), 0);
-	remove_tree(h->directory);
+	host_remove_tree(h->directory);
 }
 
 /* -- the supervisor's side ------------------------------------------------------------------------------------- */

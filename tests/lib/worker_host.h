@@ -21,10 +21,11 @@ struct worker_host {
 	int listener, connection;
 };
 
-/* A fresh state directory, with no worker and nobody listening. */
+/* A fresh state directory below TMPDIR, with no worker and nobody listening. */
 void host_open(struct worker_host *h, const char *name);
 /* Kill the worker, remove the directory, close everything. */
 void host_close(struct worker_host *h);
+void host_remove_tree(const char *path);
 
 /* As the supervisor does it: new id, locked file, pipe, exec. The one before must have been buried. */
 void host_start_worker(struct worker_host *h);

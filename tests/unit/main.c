@@ -18,6 +18,8 @@ static Suite *(*const suites[])(void) = {
 	worker_file_suite,
 	worker_suite,
 	store_suite,
+	waiters_suite,
+	commands_suite,
 	client_text_suite,
 };
 
