@@ -176,7 +176,7 @@ COMMAND_HANDLER(cmd_command)
 	else if (slice_is_word(argv[1], "DOCS"))
 		put_commands(&call->reply, argv + 2, argc - 2, put_docs, 2);
 	else {
-		call_error(call, "SYNTAX", "COMMAND [DOCS|INFO [name...]|COUNT]");
+		call_error(call, "SYNTAX", "COMMAND [COUNT | INFO [name...] | DOCS [name...]]");
 		return;
 	}
 	call_finish(call);

@@ -300,7 +300,7 @@ static void on_follow_read(struct output_read *read, int status)
 		follow_give_up(f);
 		return;
 	}
-	if (read->place == OUTPUT_RUNNING && !f->watch)
+	if ((read->place == OUTPUT_STARTING || read->place == OUTPUT_RUNNING) && !f->watch)
 		follow_watch(f);
 	if (f->look_again)
 		follow_look(f);

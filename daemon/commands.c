@@ -72,7 +72,7 @@ static const struct command table[] = {
 	{ "CLIENT", 2, ANY, COMMAND_MEMORY, cmd_client, "server",
 	  "subcommand...", "For Redis clients; ID gives the connection's number", NULL },
 	{ "COMMAND", 1, ANY, COMMAND_MEMORY, cmd_command, "server",
-	  "[DOCS|INFO [name...]|COUNT]", "The commands", NULL },
+	  "[COUNT | INFO [name...] | DOCS [name...]]", "The commands", NULL },
 	{ "CONFIG", 3, 3, COMMAND_MEMORY, cmd_config, "server",
 	  "GET name", "For Redis clients: every setting is empty", NULL },
 	{ "SELECT", 2, 2, COMMAND_MEMORY, cmd_select, "server",

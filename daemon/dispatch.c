@@ -157,6 +157,21 @@ static void unlink_job(struct job *job)
 	}
 }
 
+/* Among those claimed without a worker, be the claim on disk already or on its way there. */
+static void add_claimed(struct job *job)
+{
+	list_append(&job->claim_pool->claimed, &job->link);
+	job->claim_pool->claimed_len++;
+}
+
+static void reserve(struct dispatch *d, struct job *job, struct worker *w)
+{
+	job->worker = w;
+	w->job = job;
+	w->reserved = true;
+	workers_update(d->workers, w);
+}
+
 /* The worker that was reserved for a claim is free again. */
 static void unreserve(struct dispatch *d, struct job *job)
 {
@@ -174,8 +189,6 @@ static void unreserve(struct dispatch *d, struct job *job)
 static void forget_claim(struct dispatch *d, struct job *job)
 {
 	assert(job->claim == CLAIM_POSTED || job->claim == CLAIM_COMMITTED);
-	if (!job->worker && list_is_empty(&job->link))
-		job->claim_pool->claimed_len--; /* on its way, without a worker */
 	unlink_job(job);
 	job->claim = CLAIM_NONE;
 	job->attempt--;
@@ -479,13 +492,12 @@ static void on_claimed(struct store_request *request)
 		take_claim_results(d, job, request);
 		if (job->worker && !is_usable(job->worker)) {
 			unreserve(d, job);
-			pool->claimed_len++;
+			add_claimed(job);
 		}
 		if (job->worker) {
 			give(d, job, job->worker);
 		} else {
 			job->claim = CLAIM_COMMITTED;
-			list_append(&pool->claimed, &job->link);
 			watch_claims(d);
 			if (job->queue->paused || d->stopping)
 				dispatch_unclaim(d, job);
@@ -507,14 +519,10 @@ static bool claim(struct dispatch *d, struct job *job, struct worker *w)
 	job->claim_pool = job->queue->pool;
 	job->attempt++;
 	random_fill(job->token, TOKEN_BYTES);
-	job->worker = w;
-	if (w) {
-		w->job = job;
-		w->reserved = true;
-		workers_update(d->workers, w);
-	} else {
-		job->claim_pool->claimed_len++;
-	}
+	if (w)
+		reserve(d, job, w);
+	else
+		add_claimed(job);
 	job->environment = job->environment_id ? environments_find(&d->environments, job->environment_id) : NULL;
 	request->u.start.job_id = job->id;
 	request->u.start.number = job->attempt;
@@ -536,6 +544,16 @@ static struct job *first_claimed(const struct pool *pool)
 	return best;
 }
 
+/* A claim that is still on its way to the disk keeps its turn: the worker waits for it, as for a claim of its own. */
+static void take_claimed(struct dispatch *d, struct job *job, struct worker *w)
+{
+	unlink_job(job);
+	if (job->claim == CLAIM_COMMITTED)
+		give(d, job, w);
+	else
+		reserve(d, job, w);
+}
+
 void dispatch_run(struct dispatch *d, struct pool *pool)
 {
 	struct worker *w;
@@ -548,9 +566,7 @@ void dispatch_run(struct dispatch *d, struct pool *pool)
 		job = next_job(d, pool);
 		ahead = first_claimed(pool);
 		if (ahead && (!job || job_is_before(ahead, job))) {
-			list_remove(&ahead->link);
-			pool->claimed_len--;
-			give(d, ahead, w);
+			take_claimed(d, ahead, w);
 		} else if (!job || !claim(d, job, w)) {
 			break;
 		}
@@ -887,7 +903,7 @@ static void on_dead(struct worker *w, const struct mark marks[MARKS_PER_WORKER],
 
 	if (job && w->reserved) {
 		unreserve(d, job);
-		job->claim_pool->claimed_len++;
+		add_claimed(job);
 	} else if (job && !marks_name(marks, job->token)) {
 		dispatch_never_started(d, job);
 	}

@@ -241,7 +241,7 @@ static int recover(struct dispatch *d, const struct store_start *start)
 			r = log_errno(-EBADMSG, "job %" PRIu64 " is of no queue that the store knows", start->running[i].id);
 			break;
 		}
-		decide(d, job, &recovery, workers, start->same_boot);
+		decide(d, job, &recovery, workers, start->running[i].attempt.epoch >= start->boot_epoch);
 	}
 	for (size_t i = 0; r == 0 && i < recovery.count; i++)
 		if (!recovery.workers[i].locked)

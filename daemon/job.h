@@ -41,7 +41,7 @@ enum job_claim {
 
 struct job {
 	UT_hash_handle by_id;
-	struct list link;            /* in queue->window (ready, CLAIM_NONE), pool->claimed, or nowhere */
+	struct list link;            /* in queue->window (ready, CLAIM_NONE), pool->claimed (claimed, no worker), or nowhere */
 	struct queue *queue;         /* borrowed */
 	struct pool *claim_pool;     /* borrowed; for which it was claimed, valid unless CLAIM_NONE */
 	struct worker *worker;       /* borrowed; set while CLAIM_GIVEN, and while CLAIM_POSTED for a worker reserved for it */

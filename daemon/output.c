@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "worker.h"
+
 /* --- in a thread --- */
 
 /* Where the next bytes are, at or behind @offset. -ENXIO: there are none. */
@@ -267,6 +269,7 @@ static void load_row(struct output_read *read)
 void output_read_start(uv_loop_t *loop, struct store *store, struct dispatch *dispatch, struct output_read *read)
 {
 	struct job *job = dispatch_find_job(dispatch, read->job_id);
+	int r;
 
 	read->loop = loop;
 	read->store = store;
@@ -275,8 +278,14 @@ void output_read_start(uv_loop_t *loop, struct store *store, struct dispatch *di
 	read->place = OUTPUT_NO_JOB;
 	read->paths[0][0] = read->paths[1][0] = '\0';
 	output_read_clear(read);
-	if (!job || dispatch_scratch_paths(dispatch, job, read->paths[0], read->paths[1]) < 0) {
-		read->paths[0][0] = read->paths[1][0] = '\0';
+	r = job ? dispatch_scratch_paths(dispatch, job, read->paths[0], read->paths[1]) : -ENOENT;
+	if (r == -EAGAIN) {
+		snprintf(read->paths[0], OUTPUT_PATH_BYTES, SCRATCH_DIRECTORY "/%" PRIu64 ".", job->worker->id);
+		read->place = OUTPUT_STARTING;
+		finish(read, 0);
+		return;
+	}
+	if (r < 0) {
 		load_row(read);
 		return;
 	}
@@ -299,10 +308,11 @@ static void on_event_closed(uv_handle_t *handle)
 static void on_event(uv_fs_event_t *event, const char *filename, int events, int status)
 {
 	struct output_watch *watch = event->data;
+	const char *name = watch->names[event - watch->events];
 
 	(void)events;
 	/* Of the directory we hear also what happens to other jobs' files. */
-	if (watch->closing || (status == 0 && filename && strcmp(filename, watch->names[event - watch->events]) != 0))
+	if (watch->closing || (status == 0 && filename && strncmp(filename, name, strlen(name)) != 0))
 		return;
 	watch->on_growth(watch);
 }

@@ -24,6 +24,7 @@ struct output_stream {
 enum output_place {
 	OUTPUT_NO_JOB,
 	OUTPUT_NOT_STARTED,           /* no attempt yet */
+	OUTPUT_STARTING,              /* given to a worker, which has not marked it yet; paths[0] is how its files' names begin */
 	OUTPUT_RUNNING,               /* paths[] say where more will come */
 	OUTPUT_ENDED,                 /* of the last attempt, which has ended */
 };
@@ -54,11 +55,11 @@ void output_read_start(uv_loop_t *loop, struct store *store, struct dispatch *di
 /* Free what was read. Not while a read is under way. */
 void output_read_clear(struct output_read *read);
 
-/* Tells when a running job's output grows: inotify on its scratch files, or on their directory until they exist. */
+/* Tells when a starting or running job's output grows: inotify on its scratch files, or on their directory until they exist. */
 struct output_watch {
 	uv_fs_event_t events[2];
 	unsigned open_handles;
-	char names[2][OUTPUT_PATH_BYTES];
+	char names[2][OUTPUT_PATH_BYTES]; /* how the names of its files begin */
 	bool closing;
 	void *context;                /* the owner's */
 	void (*on_growth)(struct output_watch *watch); /* may stop the watch */

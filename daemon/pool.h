@@ -24,8 +24,8 @@ struct pool {
 	uint64_t start_not_before_ms; /* back-off, loop time */
 	bool breaker_open;
 
-	struct list claimed;         /* of struct job: claimed ahead, on disk, waiting for a worker */
-	uint32_t claimed_len;        /* those and the ones on their way to the disk without a worker */
+	struct list claimed;         /* of struct job: claimed ahead, on disk or on the way there, waiting for a worker */
+	uint32_t claimed_len;        /* how many these are */
 	uint32_t ended_in_commit;    /* attempts that ended since the last commit ... */
 	uint32_t claim_budget;       /* ... so many may be claimed ahead; see pool_on_commit() */
 	uint64_t given, given_before; /* attempts handed over; at the last look for claims that have gone stale */

@@ -30,9 +30,10 @@ static const char *const migrations[] = {
 	"CREATE TABLE server ("
 	" id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, commit_number INTEGER NOT NULL,"
 	" next_job_id INTEGER NOT NULL, next_environment_id INTEGER NOT NULL, next_input_id INTEGER NOT NULL,"
-	" clock_ms INTEGER NOT NULL, clock_wall_ms INTEGER NOT NULL, clock_monotonic_ms INTEGER NOT NULL, boot_id BLOB NOT NULL"
+	" clock_ms INTEGER NOT NULL, clock_wall_ms INTEGER NOT NULL, clock_monotonic_ms INTEGER NOT NULL, boot_id BLOB NOT NULL,"
+	" boot_epoch INTEGER NOT NULL"
 	") STRICT;"
-	"INSERT INTO server VALUES (1, 0, 0, 1, 1, 1, 86400000, 0, 0, zeroblob(16));"
+	"INSERT INTO server VALUES (1, 0, 0, 1, 1, 1, 86400000, 0, 0, zeroblob(16), 0);"
 
 	"CREATE TABLE queue ("
 	" id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, paused INTEGER NOT NULL,"
@@ -41,13 +42,15 @@ static const char *const migrations[] = {
 	" succeeded INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0, zero_commit INTEGER NOT NULL DEFAULT 0"
 	") STRICT;"
 
-	/* origin: 0 = submitted here (design section 15). attempt: number of the last one; worker, token: of the running one. */
+	/* origin: 0 = submitted here (design section 15). attempt: number of the last one; worker, token, epoch: of the running one
+	 * (epoch: of the daemon that gave it out). */
 	"CREATE TABLE job ("
 	" id INTEGER PRIMARY KEY, queue INTEGER NOT NULL, priority INTEGER NOT NULL, gate INTEGER NOT NULL, state INTEGER NOT NULL,"
 	" outcome INTEGER NOT NULL, on_lost INTEGER NOT NULL, cancelling INTEGER NOT NULL, max_attempts INTEGER NOT NULL,"
+	" retries INTEGER NOT NULL,"
 	" environment INTEGER NOT NULL, input INTEGER NOT NULL, origin INTEGER NOT NULL DEFAULT 0,"
 	" submitted_wall_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL, due_wall_ms INTEGER NOT NULL, finished_clock INTEGER NOT NULL,"
-	" attempt INTEGER NOT NULL, worker INTEGER NOT NULL, token BLOB, name BLOB, owner BLOB, key BLOB, cancelled_by BLOB"
+	" attempt INTEGER NOT NULL, worker INTEGER NOT NULL, epoch INTEGER NOT NULL, token BLOB, name BLOB, owner BLOB, key BLOB, cancelled_by BLOB"
 	") STRICT;"
 	"CREATE INDEX job_ready ON job (queue, gate, priority DESC, id) WHERE state = " READY ";"
 	/* OR, not IN: SQLite proves "state = 4" to be part of this one only. */
@@ -88,7 +91,8 @@ static const char *const migrations[] = {
 
 #define JOBS                                                                                                           \
 	"SELECT id, queue, priority, gate, state, outcome, on_lost, cancelling, max_attempts, environment, input,"     \
-	" submitted_wall_ms, due_ms, due_wall_ms, attempt, worker, token, name, owner, key, cancelled_by, finished_clock FROM job "
+	" submitted_wall_ms, due_ms, due_wall_ms, attempt, worker, token, name, owner, key, cancelled_by, finished_clock,"   \
+	" retries, epoch FROM job "
 /* One arm of a list of active jobs: ?2 holds the bits of the states that are wanted. SQLite merges the arms by id, row by row. */
 #define ARM(state, beyond) JOBS "WHERE state = " state " AND (?2 >> " state ") & 1 AND id " beyond " ?1"
 #define ACTIVE(beyond)                                                                                                 \
@@ -98,10 +102,10 @@ static const char *const statement_sql[] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_SERVER_GET] = "SELECT epoch, commit_number, next_job_id, next_environment_id, next_input_id, clock_ms, clock_wall_ms,"
-			   " clock_monotonic_ms, boot_id FROM server",
+			   " clock_monotonic_ms, boot_id, boot_epoch FROM server",
 	[SQL_SERVER_SET] = "UPDATE server SET commit_number = ?1, next_job_id = ?2, next_environment_id = ?3, next_input_id = ?4,"
 			   " clock_ms = ?5, clock_wall_ms = ?6, clock_monotonic_ms = ?7",
-	[SQL_SERVER_BOOT] = "UPDATE server SET epoch = ?1, boot_id = ?2",
+	[SQL_SERVER_BOOT] = "UPDATE server SET epoch = ?1, boot_id = ?2, boot_epoch = ?3",
 	/* ?1, ?2: monotonic and wall clock now; ?3: the old boot's monotonic clock at its last commit. No wall clock that was
 	 * set while we were off makes a job wait longer than it had left. */
 	[SQL_DUE_REBASE] = "UPDATE job SET due_ms = ?1 + max(0, min(due_wall_ms - ?2, due_ms - ?3)) WHERE state = " DELAYED,
@@ -117,12 +121,12 @@ static const char *const statement_sql[] = {
 			    " zero_commit = iif(held + delayed + blocked + ready + running + ?9 = 0, ?10, zero_commit) WHERE id = ?11",
 
 	[SQL_JOB_INSERT] = "INSERT INTO job (id, queue, priority, gate, state, outcome, on_lost, cancelling, max_attempts, environment, input,"
-			   " submitted_wall_ms, due_ms, due_wall_ms, finished_clock, attempt, worker, name, owner, key)"
-			   " VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, 0, 0, 0, ?13, ?14, ?15)",
+			   " submitted_wall_ms, due_ms, due_wall_ms, finished_clock, attempt, worker, epoch, name, owner, key, retries)"
+			   " VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, 0, 0, 0, 0, ?13, ?14, ?15, ?16)",
 	[SQL_JOB_RECORD] = "SELECT queue, state, priority, outcome, cancelling, max_attempts, due_ms, due_wall_ms, finished_clock, attempt,"
-			   " worker, token, environment, input, key IS NOT NULL FROM job WHERE id = ?1",
+			   " worker, token, environment, input, key IS NOT NULL, epoch FROM job WHERE id = ?1",
 	[SQL_JOB_SAVE] = "UPDATE job SET state = ?2, priority = ?3, outcome = ?4, cancelling = ?5, max_attempts = ?6, due_ms = ?7,"
-			 " due_wall_ms = ?8, finished_clock = ?9, attempt = ?10, worker = ?11, token = ?12,"
+			 " due_wall_ms = ?8, finished_clock = ?9, attempt = ?10, worker = ?11, token = ?12, epoch = ?15,"
 			 " cancelled_by = iif(?13, ?14, cancelled_by) WHERE id = ?1",
 	[SQL_JOB_DELETE] = "DELETE FROM job WHERE id = ?1",
 	[SQL_JOB_LOAD] = JOBS "WHERE id = ?1",

@@ -94,6 +94,8 @@ enum job_column {
 	COLUMN_KEY,
 	COLUMN_CANCELLED_BY,
 	COLUMN_FINISHED_CLOCK,
+	COLUMN_RETRIES,
+	COLUMN_EPOCH,
 };
 
 struct database {

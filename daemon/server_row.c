@@ -20,6 +20,7 @@ static int load(struct database *db, struct server_row *row, uint8_t ret_boot_id
 			.clock_ms = sql_uint(s, 5),
 			.wall_ms = sql_uint(s, 6),
 			.monotonic_ms = sql_uint(s, 7),
+			.boot_epoch = sql_uint(s, 9),
 		};
 		sql_copy(s, 8, ret_boot_id, 16);
 	} else if (code == SQLITE_DONE) {
@@ -45,20 +46,24 @@ static int save_boot(struct database *db, const struct server_row *row, const ui
 
 	sql_put(s, 1, row->epoch);
 	sql_put_bytes(s, 2, boot_id, 16);
+	sql_put(s, 3, row->boot_epoch);
 	return sql_run(s);
 }
 
 static int begin(struct database *db, const uint8_t boot_id[16], struct server_row *row)
 {
-	uint8_t stored_boot_id[16];
+	uint8_t stored_boot_id[16] = { 0 };
 	uint64_t wall_ms = now_wall_ms();
 	int code = load(db, row, stored_boot_id);
+	bool new_boot = memcmp(stored_boot_id, boot_id, 16) != 0;
 
-	if (code == SQLITE_OK && memcmp(stored_boot_id, boot_id, 16) != 0)
+	if (code == SQLITE_OK && new_boot)
 		code = rebase_due(db, row);
 	if (code != SQLITE_OK)
 		return code;
 	row->epoch++;
+	if (new_boot)
+		row->boot_epoch = row->epoch;
 	row->commit_number++;
 	if (row->wall_ms && wall_ms > row->wall_ms)
 		row->clock_ms += MIN(wall_ms - row->wall_ms, OFF_MS_MAX);

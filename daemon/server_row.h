@@ -4,6 +4,7 @@
 #include "schema.h"
 
 struct server_row {
+	uint64_t boot_epoch;   /* the first epoch of this boot: an attempt of an earlier one was given out before the machine restarted */
 	uint64_t epoch, commit_number, next_job_id, next_environment_id, next_input_id;
 	uint64_t clock_ms;     /* the store's clock, and the two others at the same moment */
 	uint64_t wall_ms, monotonic_ms;

@@ -565,6 +565,7 @@ static int read_start(struct store *store, const uint8_t boot_id[16], struct sto
 	if (code == SQLITE_OK)
 		code = read_running(&store->ops.db, &start->running, &start->running_count);
 	start->epoch = server->epoch;
+	start->boot_epoch = server->boot_epoch;
 	start->next_job_id = server->next_job_id;
 	start->commit = server->commit_number;
 	store->commit_number = server->commit_number;

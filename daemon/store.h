@@ -53,6 +53,7 @@ struct job_row {
 		uint32_t number;           /* 0 = there was none; the fields below are 0 then */
 		uint8_t token[TOKEN_BYTES];
 		uint64_t worker_id;        /* 0 while claimed ahead */
+		uint64_t epoch;            /* of the daemon that gave it out; JOB_RUNNING only */
 		struct attempt_end end;    /* outcome NONE = not ended */
 	} attempt;
 };
@@ -263,7 +264,7 @@ struct store_start {
 	uint64_t epoch;                /* this daemon's: larger than any before, already on disk */
 	uint64_t next_job_id;
 	uint64_t commit;               /* number of the last commit */
-	bool same_boot;                /* the boot id stored by the daemon before this one is that of now */
+	uint64_t boot_epoch;           /* the first epoch of this boot; an attempt with an earlier one was given out before the machine restarted */
 	struct queue_row *queues;
 	size_t queue_count;
 	struct job_row *running;       /* every job that the store has as running, with its attempt; without spec */

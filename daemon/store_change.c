@@ -21,7 +21,7 @@ struct record {
 	int32_t priority;
 	bool cancelling;
 	uint32_t max_attempts, attempt;
-	uint64_t due_ms, due_wall_ms, finished_clock, worker_id;
+	uint64_t due_ms, due_wall_ms, finished_clock, worker_id, epoch;
 	uint8_t token[TOKEN_BYTES]; /* in the database only while JOB_RUNNING */
 	bool set_cancelled_by;
 	struct slice cancelled_by;  /* borrowed */
@@ -56,6 +56,7 @@ static int load_record(struct ops *ops, uint64_t job_id, bool *ret_found, struct
 			.environment_id = sql_uint(s, 12),
 			.input_id = sql_uint(s, 13),
 			.has_key = sql_uint(s, 14),
+			.epoch = sql_uint(s, 15),
 		};
 		sql_copy(s, 11, ret_record->token, TOKEN_BYTES);
 		ret_record->stored_state = ret_record->state;
@@ -117,6 +118,7 @@ static int save_record(struct ops *ops, struct record *record)
 	sql_put_bytes(s, 12, running ? record->token : NULL, TOKEN_BYTES);
 	sql_put(s, 13, record->set_cancelled_by);
 	sql_put_slice(s, 14, record->cancelled_by);
+	sql_put(s, 15, running ? record->epoch : 0);
 	code = sql_run(s);
 	return code == SQLITE_OK ? follow_step(ops, record) : code;
 }
@@ -191,6 +193,7 @@ static int insert_job(struct ops *ops, const struct job_row *row)
 	sql_put_slice(s, 13, row->name);
 	sql_put_slice(s, 14, row->owner);
 	sql_put_slice(s, 15, row->key);
+	sql_put(s, 16, row->retries);
 	return sql_run(s);
 }
 
@@ -279,6 +282,7 @@ int change_start_attempt(struct ops *ops, struct store_request *request)
 	record.state = JOB_RUNNING;
 	record.attempt = start->number;
 	record.worker_id = start->worker_id;
+	record.epoch = ops->server.epoch;
 	record.cancelling = false;
 	memcpy(record.token, start->token, TOKEN_BYTES);
 	return save_record(ops, &record);

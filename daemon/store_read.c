@@ -136,6 +136,7 @@ static int read_job(struct database *db, sqlite3_stmt *s, unsigned parts, struct
 		.on_lost = (uint8_t)sql_uint(s, COLUMN_ON_LOST),
 		.cancelling = sql_uint(s, COLUMN_CANCELLING),
 		.max_attempts = (uint32_t)sql_uint(s, COLUMN_MAX_ATTEMPTS),
+		.retries = (uint32_t)sql_uint(s, COLUMN_RETRIES),
 		.environment_id = sql_uint(s, COLUMN_ENVIRONMENT),
 		.input_id = sql_uint(s, COLUMN_INPUT),
 		.submitted_wall_ms = sql_uint(s, COLUMN_SUBMITTED_WALL_MS),
@@ -145,6 +146,7 @@ static int read_job(struct database *db, sqlite3_stmt *s, unsigned parts, struct
 	row->attempt.number = (uint32_t)sql_uint(s, COLUMN_ATTEMPT);
 	if (row->state == JOB_RUNNING) {
 		row->attempt.worker_id = sql_uint(s, COLUMN_WORKER);
+		row->attempt.epoch = sql_uint(s, COLUMN_EPOCH);
 		sql_copy(s, COLUMN_TOKEN, row->attempt.token, sizeof(row->attempt.token));
 	} else if (row->attempt.number) {
 		code = read_attempt(db, row);

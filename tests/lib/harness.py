@@ -131,6 +131,8 @@ class Daemon:
         command = [JOBPOOLD, "--state-dir", str(self.state_dir), "--socket", self.socket]
         if self.config_file.exists():
             command += ["--config", str(self.config_file)]
+        if self.process:
+            self.wait_ended()
         first_line = len(self.lines)
         self._log_ended = False
         self.process = subprocess.Popen(
@@ -148,7 +150,13 @@ class Daemon:
         """End jobpoold itself by a signal, not its workers; returns its exit status (negative: the signal)."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self._ended()
+        return self.wait_ended()
+
+    def wait_ended(self):
+        """Wait until jobpoold has ended and its log is read; returns its exit status (negative: the signal)."""
+        status = self.process.wait(DEADLINE)
+        self._reader.join(DEADLINE)
+        return status
 
     def terminate(self):
         """A clean stop by SIGTERM: running jobs stay with their workers."""
@@ -162,7 +170,7 @@ class Daemon:
     def stop_kill(self):
         """`jobpool stop --kill`: the daemon, its supervisor, workers and jobs are gone."""
         self.cli("stop", "--kill")
-        status = self._ended()
+        status = self.wait_ended()
         assert status == 0, f"jobpoold ended with {status} after `jobpool stop --kill`"
         wait_for(lambda: not processes_of(self.root), 10, f"no process of {self.root} is left")
 
@@ -182,7 +190,7 @@ class Daemon:
             problems.append(f"processes were left: {left}")
         kill_processes_of(self.root)
         if self.process:
-            self._ended()
+            self.wait_ended()
         problems += self._unexpected_lines() + self._sanitizer_reports()
         self._print_log()
         shutil.rmtree(self.root, ignore_errors=True)
@@ -299,11 +307,6 @@ class Daemon:
         print(f"--- jobpoold, {len(self.lines)} lines ---", *self.lines[-300:], "---", sep="\n", file=sys.stderr)
 
     # --- details ---
-
-    def _ended(self):
-        status = self.process.wait(DEADLINE)
-        self._reader.join(DEADLINE)
-        return status
 
     def _environment(self, extra):
         """The caller's, without what would lead to another daemon, and with reports of sanitizers kept in files:

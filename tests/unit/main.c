@@ -21,6 +21,12 @@ static Suite *(*const suites[])(void) = {
 	waiters_suite,
 	commands_suite,
 	client_text_suite,
+	job_suite,
+	queue_suite,
+	backoff_suite,
+	environments_suite,
+	pool_suite,
+	recover_suite,
 };
 
 int main(void)

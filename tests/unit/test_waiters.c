@@ -21,6 +21,8 @@ static void on_event(struct waiter *waiter, enum waiter_event event, uint64_t jo
 	(void)queue;
 	t->events[event]++;
 	t->last_job = job_id;
+	if (event == WAITER_TIMEOUT)
+		uv_stop(&loop);
 	if (t->removes)
 		waiter_remove(&t->removes->waiter);
 }
@@ -126,8 +128,8 @@ START_TEST(test_waiters_time_out_once_each_in_the_order_of_their_deadlines)
 	add(&late, 100000000, (uint64_t[]){ 1 }, 1);
 	add(&early, 1, (uint64_t[]){ 1 }, 1);
 	/* The loop sleeps on the one timer, set for the earliest. */
-	while (!early.events[WAITER_TIMEOUT])
-		uv_run(&loop, UV_RUN_ONCE);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	ck_assert_uint_eq(early.events[WAITER_TIMEOUT], 1);
 	ck_assert_uint_eq(late.events[WAITER_TIMEOUT], 0);
 	ck_assert_uint_eq(never.events[WAITER_TIMEOUT], 0);
 	waiter_remove(&early.waiter);

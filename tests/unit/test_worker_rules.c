@@ -26,7 +26,7 @@
 
 #include "recover.h"
 #include "tree.h"
-#include "worker_host.h"
+#include "../lib/worker_host.h"
 
 #define EXIT_SKIPPED 77 /* automake's */
 #define LEDGER "ledger"
@@ -99,6 +99,7 @@ static struct {
 	bool dead, killed, restarted;
 	bool daemon_is_up, greeted;
 	bool scanning, resumed;   /* inside recover_scan(); the worker has gone on */
+	bool lock_was_held;       /* when it was asked for: what happens behind that, the supervisor's DIED tells */
 	bool hold_at_dial, held;  /* stop it when it dials */
 } s;
 
@@ -513,7 +514,7 @@ static void judge(struct job *job, const struct recovery *recovery)
 		take_outcome(job->serial, &recovery->workers[i].marks[index].end, DONE);
 		break;
 	case VERDICT_ADOPT:
-		EXPECT(!s.dead || s.half_made, "adopted, but its worker is dead");
+		EXPECT(s.lock_was_held, "adopted, but its worker was dead when the lock was asked for");
 		break;
 	case VERDICT_UNPROVEN:
 		EXPECT(s.dead, "unproven, but its worker lives");
@@ -648,6 +649,8 @@ int __wrap_worker_file_is_locked(int fd);
 int __wrap_worker_file_is_locked(int fd)
 {
 	reach(RESUME_BEFORE_LOCK);
+	if (s.scanning)
+		s.lock_was_held = !s.dead || s.half_made;
 	return __real_worker_file_is_locked(fd);
 }
 
