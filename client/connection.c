@@ -1,5 +1,5 @@
-/* The connection to the daemon. A non-blocking socket and poll(), so that a large reply can be read while a large request is
- * still being written, and so that time-outs and the caller's interrupt descriptor work everywhere. */
+/* The connection to the daemon. A non-blocking socket and poll(), so that a large reply can be read while a large
+ * request is still being written, and so that time-outs and the caller's interrupt descriptor work everywhere. */
 #include "connection.h"
 
 #include <assert.h>
@@ -35,8 +35,9 @@ int connection_fail(struct jobpool *c, int error, const char *format, ...)
 
 int connection_bad_reply(struct jobpool *c, const char *command)
 {
-	return connection_fail(c, -EPROTO, "%s answers %s in a way that this client does not know; is it a jobpoold of this version?",
-			       c->options.socket_path, command);
+	return connection_fail(
+		c, -EPROTO, "%s answers %s in a way that this client does not know; is it a jobpoold of this version?",
+		c->options.socket_path, command);
 }
 
 static const struct {
@@ -265,7 +266,8 @@ int connection_restore(struct jobpool *c, int r)
 		uint64_t lost_for_ms = now_monotonic_ms() - c->lost_ms;
 
 		if (lost_for_ms >= c->options.reconnect_ms)
-			return connection_fail(c, -ECONNRESET, "%s; the daemon at %s did not come back within %" PRIu64 " s",
+			return connection_fail(c, -ECONNRESET,
+					       "%s; the daemon at %s did not come back within %" PRIu64 " s",
 					       cause.message, c->options.socket_path, c->options.reconnect_ms / 1000);
 		if (lost_for_ms >= WAITING_MS && !c->told_waiting) {
 			c->told_waiting = true;
@@ -370,8 +372,8 @@ static int connection_receive(struct jobpool *c, struct jobpool_value **ret_valu
 	assert(c->expected > 0);
 	for (;;) {
 		if (redisReaderGetReply(c->reader, &reply) != REDIS_OK) {
-			connection_fail(c, -EPROTO, "%s does not speak RESP (%s): is it a jobpoold?", c->options.socket_path,
-					c->reader->errstr);
+			connection_fail(c, -EPROTO, "%s does not speak RESP (%s): is it a jobpoold?",
+					c->options.socket_path, c->reader->errstr);
 			connection_drop(c);
 			return -EPROTO;
 		}
@@ -418,7 +420,8 @@ int connection_ask(struct jobpool *c, struct jobpool_value **ret_value)
 	return connection_take(c, ret_value);
 }
 
-int connection_ask_words(struct jobpool *c, bool repeat, const char *const *words, size_t count, struct jobpool_value **ret_value)
+int connection_ask_words(struct jobpool *c, bool repeat, const char *const *words, size_t count,
+			 struct jobpool_value **ret_value)
 {
 	int r = connection_require(c);
 

@@ -37,14 +37,15 @@ void connection_expect(struct jobpool *c);
 /**
  * Send what is to be sent and take the next reply. @ret_value may be NULL.
  *
- * Returns 0; the errno of a reply that is an error, with c->error; -EINTR: nothing is lost, take it again. -ECONNRESET, -EPROTO, -ENOMEM: the
- * connection is closed, replies to come are lost, c->error says why (its code is empty).
+ * Returns 0; the errno of a reply that is an error, with c->error; -EINTR: nothing is lost, take it again. -ECONNRESET,
+ * -EPROTO, -ENOMEM: the connection is closed, replies to come are lost, c->error says why (its code is empty).
  */
 int connection_take(struct jobpool *c, struct jobpool_value **ret_value);
 /* The request in c->out, or -ENOMEM if it did not fit there, then connection_take(). */
 int connection_ask(struct jobpool *c, struct jobpool_value **ret_value);
 /* A whole request of C strings; with @repeat it is asked again after a loss. */
-int connection_ask_words(struct jobpool *c, bool repeat, const char *const *words, size_t count, struct jobpool_value **ret_value);
+int connection_ask_words(struct jobpool *c, bool repeat, const char *const *words, size_t count,
+			 struct jobpool_value **ret_value);
 #define ASK(c, repeat, ret_value, ...)                                                                                 \
 	connection_ask_words(c, repeat, (const char *const[]){ __VA_ARGS__ },                                          \
 			     sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *), ret_value)
@@ -58,8 +59,8 @@ char *number_text(uint64_t number, char text[NUMBER_TEXT_BYTES]);
  *
  * @r: what failed
  *
- * Returns 0 when the request is to be sent again; else what to return: @r itself (c->error is kept), -ECONNRESET when the daemon did not
- * come back within reconnect_ms, -EINTR.
+ * Returns 0 when the request is to be sent again; else what to return: @r itself (c->error is kept), -ECONNRESET when
+ * the daemon did not come back within reconnect_ms, -EINTR.
  */
 int connection_restore(struct jobpool *c, int r);
 

@@ -1,7 +1,7 @@
 /* libjobpool: the C API of jobpool. Submit commands to jobpoold, wait for them, read their output, manage queues.
  *
- * Its shapes are those of Python's multiprocessing; a job's id takes the place of the Process or AsyncResult object, because it stays
- * valid in every process and across restarts:
+ * Its shapes are those of Python's multiprocessing; a job's id takes the place of the Process or AsyncResult object,
+ * because it stays valid in every process and across restarts:
  *
  *   Process(...).start(), Pool.apply_async()       jobpool_process_start()
  *   Process.join(timeout), AsyncResult.wait()      jobpool_process_join(), jobpool_result_wait() for several
@@ -13,18 +13,24 @@
  *
  * Conventions:
  * - Every function blocks. A struct jobpool serves one thread at a time.
- * - An int is 0 (or a count, where it says so) or a negative errno; jobpool_error() then tells what happened in words. Outputs
+ * - An int is 0 (or a count, where it says so) or a negative errno; jobpool_error() then tells what happened in words.
+ * Outputs
  *   (ret_...) are written on success only.
- * - Strings are NUL-terminated bytes of any encoding. Times are milliseconds; a time-out of -1 means no limit, 0 asks once.
+ * - Strings are NUL-terminated bytes of any encoding. Times are milliseconds; a time-out of -1 means no limit, 0 asks
+ * once.
  * - The library prints nothing, installs no signal handler, and never raises SIGPIPE.
- * - Requests that may be repeated safely are repeated by themselves on a new connection when the daemon was restarted: waiting,
- *   reading, and submissions (which carry a key for that). All others fail with -ECONNRESET: whether they took effect is unknown.
+ * - Requests that may be repeated safely are repeated by themselves on a new connection when the daemon was restarted:
+ * waiting,
+ *   reading, and submissions (which carry a key for that). All others fail with -ECONNRESET: whether they took effect
+ * is unknown.
  *
  * Errors of the daemon (doc/protocol.md, "Errors") as errno:
- *   SYNTAX -EINVAL         NOTFOUND -ENOENT    WRONGTYPE -EMEDIUMTYPE  FULL -ENOBUFS          CLOSED -ESHUTDOWN  ALREADY -EEXIST
+ *   SYNTAX -EINVAL         NOTFOUND -ENOENT    WRONGTYPE -EMEDIUMTYPE  FULL -ENOBUFS          CLOSED -ESHUTDOWN
+ * ALREADY -EEXIST
  *   DENIED -EACCES         LIMIT -E2BIG        NOSPACE -ENOSPC         UNAVAILABLE -EHOSTDOWN NOPROTO -EPROTONOSUPPORT
  *   ERR and others -EREMOTEIO
- * and every function: -ECONNRESET (connection lost, and not back within the time allowed), -EPROTO (not a jobpoold), -ENOMEM,
+ * and every function: -ECONNRESET (connection lost, and not back within the time allowed), -EPROTO (not a jobpoold),
+ * -ENOMEM,
  * -EINTR (the interrupt descriptor is readable).
  */
 #pragma once
@@ -90,8 +96,8 @@ struct jobpool_options {
  *
  * @ret_error: filled in on failure; may be NULL
  *
- * Returns 0, and *ret_jobpool is the caller's to jobpool_close(). -ENOENT, -ECONNREFUSED: no daemon is there, at once. -EAGAIN: its backlog
- * stayed full. -EACCES: the socket may not be used. -ENAMETOOLONG, -ENOMEM.
+ * Returns 0, and *ret_jobpool is the caller's to jobpool_close(). -ENOENT, -ECONNREFUSED: no daemon is there, at once.
+ * -EAGAIN: its backlog stayed full. -EACCES: the socket may not be used. -ENAMETOOLONG, -ENOMEM.
  */
 int jobpool_open(const struct jobpool_options *options, struct jobpool **ret_jobpool, struct jobpool_error *ret_error);
 void jobpool_close(struct jobpool *jobpool); /* NULL is fine */
@@ -130,7 +136,8 @@ struct jobpool_spec {
  *
  * @variables: @count strings "NAME=value"; copied; those without a name are left out (some programs have such)
  *
- * It is sent with the next submission, once per connection, and stored by the daemon once per content. Returns 0, -ENOMEM.
+ * It is sent with the next submission, once per connection, and stored by the daemon once per content. Returns 0,
+ * -ENOMEM.
  */
 int jobpool_set_environment(struct jobpool *jobpool, const char *const *variables, size_t count);
 
@@ -149,7 +156,8 @@ int jobpool_input_store(struct jobpool *jobpool, int fd, uint64_t *ret_id);
  * Without an option KEY the library makes a random one, so that repeating it after a loss cannot start it twice.
  */
 int jobpool_process_start(struct jobpool *jobpool, const struct jobpool_spec *spec, uint64_t *ret_id);
-/* Wait for the end of one job: 0, and its map (doc/protocol.md, "The job map") is the caller's; -ETIMEDOUT. @ret_job may be NULL. */
+/* Wait for the end of one job: 0, and its map (doc/protocol.md, "The job map") is the caller's; -ETIMEDOUT. @ret_job
+ * may be NULL. */
 int jobpool_process_join(struct jobpool *jobpool, uint64_t id, int64_t timeout_ms, struct jobpool_value **ret_job);
 /* End it: a waiting job at once, a running one by SIGTERM, after its grace by SIGKILL. Does not wait for its end. */
 int jobpool_process_terminate(struct jobpool *jobpool, uint64_t id);
@@ -162,7 +170,8 @@ enum jobpool_change { JOBPOOL_CANCEL, JOBPOOL_HOLD, JOBPOOL_RELEASE, JOBPOOL_RET
  *
  * *ret_changed: how many it applied to (a running job cannot be held, a waiting one not be removed, ...).
  */
-int jobpool_process_change(struct jobpool *jobpool, enum jobpool_change change, const uint64_t *ids, size_t count, uint64_t *ret_changed);
+int jobpool_process_change(struct jobpool *jobpool, enum jobpool_change change, const uint64_t *ids, size_t count,
+			   uint64_t *ret_changed);
 
 /* --- Async result: how it ended, and what it wrote --- */
 
@@ -188,10 +197,11 @@ int jobpool_result_code(const struct jobpool_value *job);
  *
  * *ret_jobs: an array of job maps, possibly empty although more follow.
  */
-int jobpool_result_list(struct jobpool *jobpool, const struct jobpool_option *filters, size_t filter_count, uint64_t cursor,
-			uint64_t *ret_cursor, struct jobpool_value **ret_jobs);
+int jobpool_result_list(struct jobpool *jobpool, const struct jobpool_option *filters, size_t filter_count,
+			uint64_t cursor, uint64_t *ret_cursor, struct jobpool_value **ret_jobs);
 /* Remove finished jobs, up to 500 a call: 0 removed = there are none left. @filters: QUEUE, OUTCOME. */
-int jobpool_result_clean(struct jobpool *jobpool, const struct jobpool_option *filters, size_t filter_count, uint64_t *ret_removed);
+int jobpool_result_clean(struct jobpool *jobpool, const struct jobpool_option *filters, size_t filter_count,
+			 uint64_t *ret_removed);
 
 enum jobpool_output { JOBPOOL_OUT, JOBPOOL_ERR };
 /**
@@ -199,13 +209,14 @@ enum jobpool_output { JOBPOOL_OUT, JOBPOOL_ERR };
  *
  * @offset: of the true stream
  *
- * *ret_offset: where the bytes begin; larger than @offset when max_output cut something out between. *ret_bytes (JOBPOOL_BYTES) is the
- * caller's; empty at the present end. *ret_ended: they reach the end of a finished job's stream.
+ * *ret_offset: where the bytes begin; larger than @offset when max_output cut something out between. *ret_bytes
+ * (JOBPOOL_BYTES) is the caller's; empty at the present end. *ret_ended: they reach the end of a finished job's stream.
  */
-int jobpool_output_read(struct jobpool *jobpool, uint64_t id, enum jobpool_output stream, uint64_t offset, uint64_t *ret_offset,
-			struct jobpool_value **ret_bytes, bool *ret_ended);
+int jobpool_output_read(struct jobpool *jobpool, uint64_t id, enum jobpool_output stream, uint64_t offset,
+			uint64_t *ret_offset, struct jobpool_value **ret_bytes, bool *ret_ended);
 
-/* Output that comes in while the job runs. Owns no connection: @jobpool outlives it, and does nothing else meanwhile. */
+/* Output that comes in while the job runs. Owns no connection: @jobpool outlives it, and does nothing else meanwhile.
+ * */
 struct jobpool_follow;
 
 struct jobpool_news {
@@ -240,8 +251,10 @@ struct jobpool_map;             /* submissions in flight on one connection, whic
 typedef void (*jobpool_submitted)(uint64_t number, uint64_t id, const struct jobpool_error *error, void *context);
 
 /* Begin: at most @window (>= 1) submissions, and 1 MiB, are unanswered at a time. 0, -ENOMEM. */
-int jobpool_pool_map_new(struct jobpool *jobpool, size_t window, jobpool_submitted on_submitted, void *context, struct jobpool_map **ret_map);
-/* Submit one more; waits for answers while the window is full. A refusal is no failure of this call: on_submitted hears of it. */
+int jobpool_pool_map_new(struct jobpool *jobpool, size_t window, jobpool_submitted on_submitted, void *context,
+			 struct jobpool_map **ret_map);
+/* Submit one more; waits for answers while the window is full. A refusal is no failure of this call: on_submitted hears
+ * of it. */
 int jobpool_pool_map_start(struct jobpool_map *map, const struct jobpool_spec *spec);
 /* Send all and wait for all answers: before waiting for more to submit, and at the end. */
 int jobpool_pool_map_drain(struct jobpool_map *map);
@@ -261,7 +274,8 @@ struct jobpool_joined {
  *
  * @queues: names joined by commas, or "*" for all. @ret_joined may be NULL.
  */
-int jobpool_queue_join(struct jobpool *jobpool, const char *queues, int64_t timeout_ms, struct jobpool_joined *ret_joined);
+int jobpool_queue_join(struct jobpool *jobpool, const char *queues, int64_t timeout_ms,
+		       struct jobpool_joined *ret_joined);
 int jobpool_queue_size(struct jobpool *jobpool, const char *queue, uint64_t *ret_ready);
 /* Maps of all queues, or of one (@queue not NULL; -ENOENT). */
 int jobpool_queues(struct jobpool *jobpool, const char *queue, struct jobpool_value **ret_queues);

@@ -111,7 +111,8 @@ static int wait_once(struct jobpool *c, const uint64_t *ids, size_t count, bool 
 	return r;
 }
 
-/* Move the items of @part behind those of @all (both arrays); @all may be NULL. Returns the whole, or NULL: both are freed. */
+/* Move the items of @part behind those of @all (both arrays); @all may be NULL. Returns the whole, or NULL: both are
+ * freed. */
 static struct jobpool_value *array_join(struct jobpool_value *all, struct jobpool_value *part)
 {
 	struct jobpool_value *joined;
@@ -208,7 +209,8 @@ static int count_reply(struct jobpool *c, const char *command, struct jobpool_va
 	return good ? 0 : connection_bad_reply(c, command);
 }
 
-int jobpool_process_change(struct jobpool *c, enum jobpool_change change, const uint64_t *ids, size_t count, uint64_t *ret_changed)
+int jobpool_process_change(struct jobpool *c, enum jobpool_change change, const uint64_t *ids, size_t count,
+			   uint64_t *ret_changed)
 {
 	const char *command = change_commands[change];
 	uint64_t sum = 0, changed = 0;
@@ -303,7 +305,8 @@ int jobpool_result_list(struct jobpool *c, const struct jobpool_option *filters,
 	return r;
 }
 
-int jobpool_result_clean(struct jobpool *c, const struct jobpool_option *filters, size_t filter_count, uint64_t *ret_removed)
+int jobpool_result_clean(struct jobpool *c, const struct jobpool_option *filters, size_t filter_count,
+			 uint64_t *ret_removed)
 {
 	struct jobpool_value *value;
 	int r = connection_require(c);

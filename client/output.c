@@ -2,8 +2,8 @@
 #include "spec_request.h"
 #include "value.h"
 
-int jobpool_output_read(struct jobpool *c, uint64_t id, enum jobpool_output stream, uint64_t offset, uint64_t *ret_offset,
-			struct jobpool_value **ret_bytes, bool *ret_ended)
+int jobpool_output_read(struct jobpool *c, uint64_t id, enum jobpool_output stream, uint64_t offset,
+			uint64_t *ret_offset, struct jobpool_value **ret_bytes, bool *ret_ended)
 {
 	char id_text[NUMBER_TEXT_BYTES], offset_text[NUMBER_TEXT_BYTES];
 	struct jobpool_value *value;

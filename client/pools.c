@@ -1,7 +1,7 @@
 /* Many jobs at once, and who runs them.
  *
- * Submissions in flight are kept, encoded, until they are answered: after a loss all of them are sent again, in order, under the
- * keys they had. */
+ * Submissions in flight are kept, encoded, until they are answered: after a loss all of them are sent again, in order,
+ * under the keys they had. */
 #include "spec_request.h"
 
 #include "value.h"
@@ -20,7 +20,8 @@ struct jobpool_map {
 	uint64_t answered;            /* how many, since the beginning */
 };
 
-int jobpool_pool_map_new(struct jobpool *c, size_t window, jobpool_submitted on_submitted, void *context, struct jobpool_map **ret_map)
+int jobpool_pool_map_new(struct jobpool *c, size_t window, jobpool_submitted on_submitted, void *context,
+			 struct jobpool_map **ret_map)
 {
 	struct jobpool_map *map = calloc(1, sizeof(*map));
 	size_t *lengths = calloc(window, sizeof(*lengths));

@@ -30,7 +30,8 @@ static uint64_t commit_number(const struct jobpool_value *info)
 	return number;
 }
 
-/* Where we stand before we wait: asked again with SINCE, a JOIN that was cut off misses no instant at which all was done. */
+/* Where we stand before we wait: asked again with SINCE, a JOIN that was cut off misses no instant at which all was
+ * done. */
 static int ask_commit(struct jobpool *c, uint64_t *ret_commit)
 {
 	struct jobpool_value *info;

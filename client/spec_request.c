@@ -28,7 +28,8 @@ int jobpool_set_environment(struct jobpool *c, const char *const *variables, siz
 
 bool environment_is_due(const struct jobpool *c)
 {
-	return c->environment.len && (!c->environment_id || now_monotonic_ms() - c->environment_ms > ENVIRONMENT_FRESH_MS);
+	return c->environment.len &&
+	       (!c->environment_id || now_monotonic_ms() - c->environment_ms > ENVIRONMENT_FRESH_MS);
 }
 
 int environment_require(struct jobpool *c)

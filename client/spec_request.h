@@ -3,7 +3,8 @@
 
 #include "connection.h"
 
-/* The environment's id for the next SUBMIT, sent and asked for when it is due: 0, and 0 in c->environment_id without one. */
+/* The environment's id for the next SUBMIT, sent and asked for when it is due: 0, and 0 in c->environment_id without
+ * one. */
 int environment_require(struct jobpool *c);
 /* true when environment_require() would ask the daemon: replies in flight must be taken before. */
 bool environment_is_due(const struct jobpool *c);

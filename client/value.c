@@ -1,4 +1,5 @@
-/* Values of replies. hiredis's reader parses; these callbacks give it our own type, so that the public header needs no other. */
+/* Values of replies. hiredis's reader parses; these callbacks give it our own type, so that the public header needs no
+ * other. */
 #include "value.h"
 
 #include "util.h"
@@ -21,7 +22,8 @@ static struct jobpool_value *value_new(enum jobpool_type type, size_t extra)
 
 static void *create_string(const redisReadTask *task, char *text, size_t len)
 {
-	struct jobpool_value *value = value_new(task->type == REDIS_REPLY_ERROR ? JOBPOOL_ERROR : JOBPOOL_BYTES, len + 1);
+	struct jobpool_value *value =
+		value_new(task->type == REDIS_REPLY_ERROR ? JOBPOOL_ERROR : JOBPOOL_BYTES, len + 1);
 
 	if (value) {
 		memcpy(value + 1, text, len);
@@ -75,7 +77,8 @@ static void free_object(void *object)
 
 redisReader *value_reader_new(void)
 {
-	static redisReplyObjectFunctions functions = { create_string, create_array, create_integer, create_nil, free_object };
+	static redisReplyObjectFunctions functions = { create_string, create_array, create_integer, create_nil,
+						       free_object };
 
 	return redisReaderCreateWithFunctions(&functions);
 }

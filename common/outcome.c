@@ -84,7 +84,7 @@ enum outcome outcome_parse(struct slice word)
 	return outcome;
 }
 
-int outcome_exit_code(enum outcome outcome, int exit_code, int signal, int error)
+int outcome_exit_code(enum outcome outcome, int exit_code, int signal, enum start_step step, int error)
 {
 	switch (outcome) {
 	case OUTCOME_FAILED:
@@ -93,7 +93,8 @@ int outcome_exit_code(enum outcome outcome, int exit_code, int signal, int error
 	case OUTCOME_SIGNALED:
 		return signal > 0 && signal < 128 ? EXIT_SIGNAL_BASE + signal : EXIT_NO_STATUS;
 	case OUTCOME_UNSTARTABLE:
-		return error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
+		/* The program was not found; another thing that was not (cwd, stdin) leaves the program unexecuted. */
+		return step == STEP_EXEC && error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 	default:
 		return (unsigned)outcome < OUTCOME_MAX ? outcomes[outcome].exit_code : EXIT_NO_STATUS;
 	}

@@ -36,5 +36,5 @@ const char *start_step_name(enum start_step step);     /* "cwd", "exec", ...; ""
 const char *lost_reason_name(enum lost_reason reason); /* "worker died", ...; "" for none */
 /* OUTCOME_MAX when the word is none of them. */
 enum outcome outcome_parse(struct slice word);
-/* What `run` and `wait` return for it (design section 4); @error is the errno of an unstartable one. 0..255. */
-int outcome_exit_code(enum outcome outcome, int exit_code, int signal, int error);
+/* What `run` and `wait` return for it (design section 4); @step and @error: of an unstartable one. 0..255. */
+int outcome_exit_code(enum outcome outcome, int exit_code, int signal, enum start_step step, int error);

@@ -1,4 +1,5 @@
-/* The paths of a user's own daemon. /tmp is everybody's: what is found there is checked as tmux does before it is trusted. */
+/* The paths of a user's own daemon. /tmp is everybody's: what is found there is checked as tmux does before it is
+ * trusted. */
 #include "socket_path.h"
 
 #include <pwd.h>

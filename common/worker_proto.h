@@ -103,7 +103,7 @@ struct mark {
 	uint64_t job_id;
 	uint32_t attempt;
 	int32_t pid;              /* the job's process; 0 until it is known (it is informational) */
-	struct attempt_end end;   /* valid when MARK_ENDED */
+	struct attempt_end end;   /* valid when MARK_ENDED; when MARK_STARTED only end.started_wall_ms, of about that moment */
 	uint8_t spare[40];
 };
 _Static_assert(sizeof(struct mark) == 200, "layout is stored");

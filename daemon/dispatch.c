@@ -364,7 +364,7 @@ static void on_ready_loaded(struct store_request *request)
 	bool complete = request->u.ready.complete && !queue->refill_stale;
 
 	queue->refilling = false;
-	for (size_t i = 0; !queue->refill_stale && i < request->u.ready.count; i++) {
+	for (size_t i = 0; i < request->u.ready.count && queue_may_take(queue, request->u.ready.rows[i].priority, request->u.ready.rows[i].id); i++) {
 		take_ready_row(d, queue, &request->u.ready.rows[i]);
 		complete = complete && queue->window_complete; /* not when one fell out again */
 	}
@@ -413,8 +413,6 @@ static struct job *next_job(struct dispatch *d, const struct pool *pool)
 	return best;
 }
 
-static void set_look(struct dispatch *d, struct worker *w, uint64_t at_ms, bool for_start);
-
 static void give(struct dispatch *d, struct job *job, struct worker *w)
 {
 	struct run_parts run = {
@@ -426,14 +424,15 @@ static void give(struct dispatch *d, struct job *job, struct worker *w)
 	w->reserved = false;
 	job->worker = w;
 	job->claim = CLAIM_GIVEN;
+	job->given_ms = uv_now(d->loop);
 	worker_send_run(w, d->epoch, &run);
 	environments_release(&d->environments, job->environment);
 	job->environment = NULL;
-	pool_on_given(w);
+	w->pool->given++;
 	d->started++;
-	dispatch_step(d, job, JOB_RUNNING, OUTCOME_NONE);
-	set_look(d, w, uv_now(d->loop) + HAND_OVER_MS, true);
 	workers_update(d->workers, w);
+	dispatch_watch(d, w);
+	dispatch_step(d, job, JOB_RUNNING, OUTCOME_NONE);
 }
 
 static void take_claim_results(struct dispatch *d, struct job *job, struct store_request *request)
@@ -605,7 +604,10 @@ static void post_unstart(struct dispatch *d, struct job *job, uint32_t number)
 		return; /* the attempt stays open in the store; the next start finds that it never started */
 	request->u.unstart.job_id = job->id;
 	request->u.unstart.number = number;
-	request->u.unstart.to = JOB_READY;
+	request->u.unstart.to = job->cancelling ? JOB_DONE : JOB_READY;
+	request->u.unstart.outcome = job->cancelling ? OUTCOME_CANCELLED : OUTCOME_NONE;
+	if (job->cancelling && job->cancelled_by)
+		request->u.unstart.cancelled_by = (struct slice){ strdup(job->cancelled_by), strlen(job->cancelled_by) };
 	memcpy(request->u.unstart.token, job->token, TOKEN_BYTES);
 	store_post(d->store, request);
 }
@@ -621,6 +623,8 @@ void dispatch_unclaim(struct dispatch *d, struct job *job)
 
 static bool may_try_again(const struct job *job, enum outcome outcome)
 {
+	if (job->cancelling)
+		return false;
 	switch (outcome) {
 	case OUTCOME_FAILED:
 	case OUTCOME_SIGNALED:
@@ -628,7 +632,7 @@ static bool may_try_again(const struct job *job, enum outcome outcome)
 	case OUTCOME_OOM:
 		return job->retries && job->attempt < job->max_attempts;
 	case OUTCOME_LOST:
-		return job->on_lost == ON_LOST_RETRY && !job->cancelling && job->attempt < job->max_attempts;
+		return job->on_lost == ON_LOST_RETRY && job->attempt < job->max_attempts;
 	default:
 		return false;
 	}
@@ -656,17 +660,16 @@ static void on_end_stored(struct store_request *request)
 	dispatch_stored(request->context2, job);
 }
 
-void dispatch_end_attempt(struct dispatch *d, struct job *job, const struct attempt_end *end, struct slice output[2])
+int dispatch_end_attempt(struct dispatch *d, struct job *job, const struct attempt_end *end, struct slice output[2])
 {
 	struct store_request *request = dispatch_request(d, job, STORE_END_ATTEMPT, on_end_stored);
 	bool again = may_try_again(job, (enum outcome)end->outcome);
 	uint64_t wait_ms = again ? backoff_ms(job->attempt, BACKOFF_FIRST_MS, BACKOFF_MOST_MS) : 0;
 
 	if (!request) {
-		/* Not recorded, so nobody is told, and its mark stays: the next HELLO or start brings it again. */
 		free((char *)output[0].data);
 		free((char *)output[1].data);
-		return;
+		return -ENOMEM;
 	}
 	request->u.end.job_id = job->id;
 	request->u.end.number = job->attempt;
@@ -683,6 +686,7 @@ void dispatch_end_attempt(struct dispatch *d, struct job *job, const struct atte
 	take_from_worker(job);
 	drop_spec(job);
 	dispatch_step(d, job, again ? JOB_DELAYED : JOB_DONE, (enum outcome)end->outcome);
+	return 0;
 }
 
 void dispatch_never_started(struct dispatch *d, struct job *job)
@@ -691,12 +695,12 @@ void dispatch_never_started(struct dispatch *d, struct job *job)
 	post_unstart(d, job, job->attempt);
 	take_from_worker(job);
 	job->attempt--;
-	dispatch_step(d, job, JOB_READY, OUTCOME_NONE);
+	dispatch_step(d, job, job->cancelling ? JOB_DONE : JOB_READY, OUTCOME_CANCELLED);
 }
 
 void dispatch_add_recorded(struct dispatch *d, const struct worker *w, uint64_t job_id, const uint8_t token[TOKEN_BYTES])
 {
-	struct recorded *r = calloc(1, sizeof(*r));
+	struct recorded *r = d->closing ? NULL : calloc(1, sizeof(*r));
 
 	if (!r)
 		return; /* its mark stays taken until it calls again */
@@ -803,52 +807,61 @@ static void on_idle(struct worker *w, void *context)
 	dispatch_run(context, w->pool);
 }
 
-static struct slice copy_output(struct slice from)
+/* What comes with the report; without memory for it, it is marked as dropped. */
+static void copy_output(const struct slice from[2], struct slice ret_copies[2], struct attempt_end *end)
 {
-	char *data = from.len ? malloc(from.len) : NULL;
+	for (unsigned i = 0; i < 2; i++) {
+		char *data = from[i].len ? slice_dup(from[i]) : NULL;
 
-	if (!data)
-		return (struct slice){ 0 };
-	memcpy(data, from.data, from.len);
-	return (struct slice){ data, from.len };
+		ret_copies[i] = (struct slice){ data, data ? from[i].len : 0 };
+		if (from[i].len && !data)
+			end->output_dropped |= (uint8_t)(1u << i);
+	}
+}
+
+/* What is due now is told now when no commit is under way that would bring a batch. */
+static void tell_if_committed(struct dispatch *d)
+{
+	if (store_committed(d->store) == store_posted(d->store))
+		tell_all_recorded(d);
 }
 
 static void on_ended(struct worker *w, const struct message_ended *ended, const struct slice output[2], void *context)
 {
 	struct dispatch *d = context;
 	struct job *job = dispatch_find_job(d, ended->job_id);
+	struct attempt_end end = ended->end;
 	struct slice copies[2];
+	int r = 0;
 
 	w->unrecorded++;
-	w->jobs_done++;
-	w->pool->ended_in_commit++;
+	pool_on_ended(w);
 	if (is_current(job, ended->token)) {
-		copies[0] = copy_output(output[0]);
-		copies[1] = copy_output(output[1]);
-		job->references++;
-		dispatch_end_attempt(d, job, &ended->end, copies);
-		dispatch_add_recorded(d, w, ended->job_id, ended->token);
-		job->references--;
-		dispatch_settle(d, job);
+		copy_output(output, copies, &end);
+		r = dispatch_end_attempt(d, job, &end, copies);
 	} else {
 		log_info("a report was recorded before, or is of no attempt we know", "job=%" PRIu64 " worker=%" PRIu64, ended->job_id, w->id);
-		dispatch_add_recorded(d, w, ended->job_id, ended->token);
 	}
+	if (r == 0)
+		dispatch_add_recorded(d, w, ended->job_id, ended->token);
+	else
+		link_stop(w->connection); /* it calls again, and its mark names the attempt: another try */
 	workers_update(d->workers, w);
+	tell_if_committed(d);
 	if (w->pool->recycle_after_jobs && w->jobs_done >= w->pool->recycle_after_jobs)
 		workers_tick(d->workers);
 }
 
-void dispatch_import_mark(struct dispatch *d, struct worker *w, unsigned index, const struct mark *mark)
+int dispatch_import_mark(struct dispatch *d, struct worker *w, unsigned index, const struct mark *mark)
 {
 	struct job *job = dispatch_find_job(d, mark->job_id);
 	struct attempt_end end = mark->end;
 	struct slice output[2];
 
 	if (!is_current(job, mark->token))
-		return;
+		return 0;
 	recover_output(w->id, index, mark, &end, output);
-	dispatch_end_attempt(d, job, &end, output);
+	return dispatch_end_attempt(d, job, &end, output);
 }
 
 static bool marks_name(const struct mark marks[MARKS_PER_WORKER], const uint8_t token[TOKEN_BYTES])
@@ -870,6 +883,14 @@ static void forget_recorded(struct dispatch *d, const struct worker *w)
 		}
 }
 
+uint64_t dispatch_started_at(const struct dispatch *d, const struct mark *mark)
+{
+	uint64_t now_ms = uv_now(d->loop), wall_ms = now_wall_ms(), started_ms = mark->end.started_wall_ms;
+	uint64_t age_ms = started_ms && started_ms < wall_ms ? wall_ms - started_ms : 0;
+
+	return age_ms < now_ms ? now_ms - age_ms : 1;
+}
+
 static void on_hello(struct worker *w, const struct mark marks[MARKS_PER_WORKER], void *context)
 {
 	struct dispatch *d = context;
@@ -882,24 +903,27 @@ static void on_hello(struct worker *w, const struct mark marks[MARKS_PER_WORKER]
 	for (unsigned i = 0; i < MARKS_PER_WORKER; i++) {
 		job = dispatch_find_job(d, marks[i].job_id);
 		if (marks[i].state == MARK_ENDED) {
-			dispatch_import_mark(d, w, i, &marks[i]);
 			w->unrecorded++;
-			dispatch_add_recorded(d, w, marks[i].job_id, marks[i].token);
+			if (dispatch_import_mark(d, w, i, &marks[i]) == 0)
+				dispatch_add_recorded(d, w, marks[i].job_id, marks[i].token);
 		} else if (marks[i].state == MARK_STARTED && is_current(job, marks[i].token)) {
 			w->job = job;
-			w->jobs_started = MAX(w->jobs_started, 1);
+			w->proven = true;
 			job->worker = w;
 			job->claim = CLAIM_GIVEN;
+			job->given_ms = dispatch_started_at(d, &marks[i]);
 			if (job->cancelling)
 				worker_send_cancel(w, d->epoch, job->token, UINT64_MAX, CANCEL_ASKED);
 		}
 	}
+	tell_if_committed(d);
 }
 
 static void on_dead(struct worker *w, const struct mark marks[MARKS_PER_WORKER], void *context)
 {
 	struct dispatch *d = context;
 	struct job *job = w->job;
+	bool all = true;
 
 	if (job && w->reserved) {
 		unreserve(d, job);
@@ -911,17 +935,18 @@ static void on_dead(struct worker *w, const struct mark marks[MARKS_PER_WORKER],
 		struct attempt_end lost = { .outcome = OUTCOME_LOST, .exit_code = -1, .ended_wall_ms = now_wall_ms() };
 		struct mark mark = marks[i];
 
-		lost.lost_reason = d->stopping && d->how == STOP_KILL ? LOST_STOPPED : LOST_WORKER_DIED;
+		lost.lost_reason = w->other_boot ? LOST_MACHINE : d->stopping && d->how == STOP_KILL ? LOST_STOPPED : LOST_WORKER_DIED;
+		lost.started_wall_ms = mark.end.started_wall_ms;
 		if (mark.state == MARK_STARTED)
 			mark.end = lost;
 		if (mark.state != MARK_FREE)
-			dispatch_import_mark(d, w, i, &mark);
+			all &= dispatch_import_mark(d, w, i, &mark) == 0;
 	}
+	if (!all)
+		return; /* its file stays, and the next start records what it tells */
 	forget_recorded(d, w);
 	dispatch_add_recorded(d, w, 0, NULL);
-	/* Nothing may be posted, and then no batch comes to wait for. */
-	if (store_committed(d->store) == store_posted(d->store))
-		tell_all_recorded(d);
+	tell_if_committed(d);
 }
 
 static void on_supervisor(void *context)
@@ -1006,10 +1031,10 @@ static void on_hang_timer(uv_timer_t *timer)
 		uv_timer_stop(timer);
 }
 
-static void set_look(struct dispatch *d, struct worker *w, uint64_t at_ms, bool for_start)
+void dispatch_watch(struct dispatch *d, struct worker *w)
 {
-	w->check_at_ms = at_ms;
-	w->check_started = for_start;
+	w->check_at_ms = uv_now(d->loop) + HAND_OVER_MS;
+	w->check_started = true;
 	if (!uv_is_active((uv_handle_t *)&d->hang_timer))
 		uv_timer_start(&d->hang_timer, on_hang_timer, HANG_LOOK_MS, HANG_LOOK_MS);
 }

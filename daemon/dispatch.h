@@ -13,6 +13,7 @@
 #include "job.h"
 #include "queue.h"
 #include "store.h"
+#include "supervisor.h"
 #include "worker_proto.h"
 
 struct dispatch;
@@ -91,7 +92,7 @@ int dispatch_new(uv_loop_t *loop, const struct config *config, const char *socke
 		 struct dispatch **ret_dispatch);
 void dispatch_free(struct dispatch *d);
 /* Take over queues and running jobs of before, adopt the workers that live, listen on worker.sock; then dispatch begins. */
-int dispatch_start(struct dispatch *d, const struct store_start *start, bool spawn_supervisor);
+int dispatch_start(struct dispatch *d, const struct store_start *start, const struct supervisor_settings *supervisor);
 /* New configuration, already checked; it replaces the old one, which the caller frees afterwards. */
 void dispatch_reconfigure(struct dispatch *d, const struct config *config);
 /* To be called from the store's on_batch. */

@@ -57,15 +57,20 @@ void dispatch_move(struct dispatch *d, struct job *job, int32_t priority);
 /* A new request about @job, counted as pending; @on_done must end with dispatch_stored(). NULL = out of memory (logged). */
 struct store_request *dispatch_request(struct dispatch *d, struct job *job, enum store_op op, store_done on_done);
 void dispatch_stored(struct dispatch *d, struct job *job);
-/* Record how an attempt ended: the job is JOB_RUNNING. @output: heap, becomes the store's. */
-void dispatch_end_attempt(struct dispatch *d, struct job *job, const struct attempt_end *end, struct slice output[2]);
-/* The attempt is proven never to have started: back to the queue. */
+/* Record how an attempt ended: the job is JOB_RUNNING. @output: heap, becomes the store's. 0; -ENOMEM: nothing is changed, nobody may be told
+ * "recorded", and the mark has to bring it again. */
+int dispatch_end_attempt(struct dispatch *d, struct job *job, const struct attempt_end *end, struct slice output[2]);
+/* The attempt is proven never to have started: back to the queue (or, when a cancel was asked for meanwhile, cancelled). */
 void dispatch_never_started(struct dispatch *d, struct job *job);
 /* An ended mark of @w, or the last word about one that is lost: record it, unless it is. Importing twice is harmless. @mark: as read,
- * with mark->end set. */
-void dispatch_import_mark(struct dispatch *d, struct worker *w, unsigned index, const struct mark *mark);
+ * with mark->end set. 0, or -ENOMEM as above. */
+int dispatch_import_mark(struct dispatch *d, struct worker *w, unsigned index, const struct mark *mark);
+/* Loop time at which the attempt of a "started" mark was started. */
+uint64_t dispatch_started_at(const struct dispatch *d, const struct mark *mark);
 /* Tell @w, after the commit of what is posted now, that the outcome of @token is recorded. */
 void dispatch_add_recorded(struct dispatch *d, const struct worker *w, uint64_t job_id, const uint8_t token[TOKEN_BYTES]);
+/* Look in ten seconds whether the job that @w was given has started, and later whether its report is overdue. */
+void dispatch_watch(struct dispatch *d, struct worker *w);
 /* Hand out what can be handed out. */
 void dispatch_run(struct dispatch *d, struct pool *pool);
 void dispatch_run_all(struct dispatch *d);

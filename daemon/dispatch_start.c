@@ -193,8 +193,41 @@ static int adopt_workers(struct dispatch *d, struct recovery *recovery, struct w
 		if (!ret_workers[i])
 			return -ENOMEM;
 		from->fd = -1;
+		ret_workers[i]->other_boot = !from->same_boot;
 	}
 	return 0;
+}
+
+static void on_adopted_loaded(struct store_request *request)
+{
+	struct job *job = request->context;
+	struct dispatch *d = request->context2;
+
+	if (request->status == 0 && request->u.load.rows[0].id && !job->spec.data) {
+		job->spec = request->u.load.rows[0].spec;
+		request->u.load.rows[0].spec = (struct slice){ 0 };
+	}
+	dispatch_stored(d, job);
+}
+
+/* Its limits, by which a worker that hangs is known. */
+static void load_adopted_spec(struct dispatch *d, struct job *job)
+{
+	struct store_request *request = dispatch_request(d, job, STORE_LOAD_JOBS, on_adopted_loaded);
+
+	if (!request)
+		return;
+	request->u.load.ids = malloc(sizeof(uint64_t));
+	if (!request->u.load.ids) {
+		store_request_free(request);
+		dispatch_stored(d, job);
+		return;
+	}
+	request->u.load.ids[0] = job->id;
+	request->u.load.count = 1;
+	request->u.load.want_spec = true;
+	store_post(d->store, request);
+	dispatch_watch(d, job->worker);
 }
 
 static void decide(struct dispatch *d, struct job *job, const struct recovery *recovery, struct worker **workers, bool same_boot)
@@ -213,7 +246,8 @@ static void decide(struct dispatch *d, struct job *job, const struct recovery *r
 	case VERDICT_UNPROVEN:
 		job->worker = workers[i];
 		workers[i]->job = job;
-		workers[i]->jobs_started = 1;
+		job->given_ms = dispatch_started_at(d, &recovery->workers[i].marks[mark]);
+		load_adopted_spec(d, job);
 		break;
 	case VERDICT_LOST:
 		dispatch_end_attempt(d, job, &lost, none);
@@ -286,7 +320,7 @@ int dispatch_new(uv_loop_t *loop, const struct config *config, const char *socke
 	return 0;
 }
 
-int dispatch_start(struct dispatch *d, const struct store_start *start, bool spawn_supervisor)
+int dispatch_start(struct dispatch *d, const struct store_start *start, const struct supervisor_settings *supervisor)
 {
 	struct workers_events events = dispatch_worker_events;
 	uint64_t delayed = 0;
@@ -310,7 +344,7 @@ int dispatch_start(struct dispatch *d, const struct store_start *start, bool spa
 	if (r == 0)
 		r = recover(d, start);
 	if (r == 0)
-		r = workers_start(d->workers, spawn_supervisor);
+		r = workers_start(d->workers, supervisor);
 	if (r < 0)
 		return r;
 	d->serving = true;
@@ -385,13 +419,23 @@ void dispatch_consider_stop(struct dispatch *d)
 		finish(d);
 }
 
-static void unclaim_all(struct dispatch *d)
+static struct job *find_claimed(struct dispatch *d)
 {
 	struct job *job, *tmp;
 
 	HASH_ITER(by_id, d->jobs, job, tmp)
 		if (job->claim == CLAIM_POSTED || job->claim == CLAIM_COMMITTED)
-			dispatch_unclaim(d, job);
+			return job;
+	return NULL;
+}
+
+/* Looked for anew each time: a job that comes back to the window may push another one out of memory. */
+static void unclaim_all(struct dispatch *d)
+{
+	struct job *job;
+
+	while ((job = find_claimed(d)))
+		dispatch_unclaim(d, job);
 }
 
 static void kill_jobs(struct dispatch *d)

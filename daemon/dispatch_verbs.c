@@ -48,6 +48,10 @@ static struct store_request *new_update(struct dispatch *d, struct job *job, enu
 	request->u.update.to = to;
 	request->u.update.priority = job->priority;
 	request->u.update.cancelling = job->cancelling;
+	if (to == JOB_DELAYED) {
+		request->u.update.due_ms = job->due_ms;
+		request->u.update.due_wall_ms = now_wall_ms() + (job->due_ms > uv_now(d->loop) ? job->due_ms - uv_now(d->loop) : 0);
+	}
 	return request;
 }
 

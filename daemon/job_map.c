@@ -32,7 +32,7 @@ int job_row_exit_code(const struct job_row *row)
 {
 	const struct attempt_end *end = &row->attempt.end;
 
-	return row->state == JOB_DONE ? outcome_exit_code(row->outcome, end->exit_code, end->signal, end->error) : -1;
+	return row->state == JOB_DONE ? outcome_exit_code(row->outcome, end->exit_code, end->signal, (enum start_step)end->step, end->error) : -1;
 }
 
 /* --- values --- */

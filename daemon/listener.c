@@ -27,6 +27,7 @@ struct listener {
 	listener_accept accept;
 	void *context;
 	bool accepting, stopped;
+	bool out_of_descriptors;    /* said once, until a client could be accepted again */
 };
 
 static int fail(int error, char text[256], const char *path, const char *what)
@@ -108,13 +109,16 @@ static bool accept_one(struct listener *l)
 	int r, fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
-		log_warning("cannot accept a client now: it waits", "error=" LOG_QUOTED, strerror(errno));
+		if (!l->out_of_descriptors)
+			log_warning("cannot accept a client now: it waits", "error=" LOG_QUOTED, strerror(errno));
+		l->out_of_descriptors = true;
 		set_polling(l, false);
 		uv_timer_start(&l->retry, on_retry, DESCRIPTOR_RETRY_MS, 0);
 		return false;
 	}
 	if (fd < 0)
 		return errno == EINTR || errno == ECONNABORTED;
+	l->out_of_descriptors = false;
 	r = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ? -errno : l->accept(fd, peer.uid, peer.pid, l->context);
 	if (r < 0)
 		close_fd(&fd);

@@ -77,6 +77,8 @@ static enum worker_state state_of(const struct worker *w)
 		return WORKER_LEAVING;
 	if (w->job)
 		return w->reserved ? WORKER_IDLE : WORKER_BUSY;
+	if (w->connection && w->unrecorded >= MARKS_PER_WORKER)
+		return WORKER_BUSY;
 	return w->connection ? WORKER_IDLE : WORKER_STARTING;
 }
 
@@ -92,12 +94,13 @@ bool pool_update_idle(struct worker *w)
 	return is && !was;
 }
 
-void pool_on_given(struct worker *w)
+void pool_on_ended(struct worker *w)
 {
-	w->jobs_started++;
+	w->jobs_done++;
+	w->proven = true;
+	w->pool->ended_in_commit++;
 	w->pool->early_deaths = 0;
 	w->pool->start_not_before_ms = 0;
-	w->pool->given++;
 }
 
 /* Twice as many as ended while the last commit was under way: enough to double the rate with each commit until the workers are the limit, none
@@ -119,8 +122,13 @@ bool pool_claims_are_stale(struct pool *pool)
 	return stale;
 }
 
-bool pool_on_start_failure(struct pool *pool, uint64_t now_ms)
+bool pool_on_early_death(struct worker *w, uint64_t now_ms)
 {
+	struct pool *pool = w->pool;
+
+	if (pool->early_deaths && w->started_ms < pool->counted_ms)
+		return false;
+	pool->counted_ms = now_ms;
 	pool->early_deaths++;
 	if (pool->early_deaths >= 2)
 		pool->start_not_before_ms = now_ms + backoff_ms(pool->early_deaths - 1, BACKOFF_FIRST_MS, BACKOFF_MOST_MS);
@@ -128,11 +136,6 @@ bool pool_on_start_failure(struct pool *pool, uint64_t now_ms)
 		return false;
 	pool->breaker_open = true;
 	return true;
-}
-
-bool pool_on_crash(struct worker *w, uint64_t now_ms)
-{
-	return w->jobs_started ? false : pool_on_start_failure(w->pool, now_ms);
 }
 
 void pool_reset(struct pool *pool)

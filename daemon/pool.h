@@ -21,6 +21,7 @@ struct pool {
 	struct list workers;         /* of struct worker: all that hold a slot, dead ones included until they are buried */
 	struct list idle;            /* of struct worker (idle_link): may take a job now */
 	uint32_t early_deaths;       /* in a row, before a first job */
+	uint64_t counted_ms;         /* loop time of the last death that was counted */
 	uint64_t start_not_before_ms; /* back-off, loop time */
 	bool breaker_open;
 
@@ -49,17 +50,16 @@ void pool_free(struct pool *pool);       /* its lists must be empty */
 uint64_t pool_tick(struct pool *pool, uint64_t now_ms, const struct pool_actions *actions);
 /* Put the worker into or out of the idle list, as its state now says. true: it has just become idle. */
 bool pool_update_idle(struct worker *worker);
-/* A worker was given a job: the crash loop, if there was one, is over; recycling counts. */
-void pool_on_given(struct worker *worker);
+/* A worker has ended a job: the crash loop, if there was one, is over. */
+void pool_on_ended(struct worker *worker);
 /* A commit is done: how many jobs may be claimed ahead from now on. */
 void pool_on_commit(struct pool *pool);
 /* To be asked once a second while jobs are claimed ahead: true when no worker has taken any since the last time, so that they are to be
  * given back: a power cut would count them as started. */
 bool pool_claims_are_stale(struct pool *pool);
-/* A worker has died without being asked to. Returns true when this death has opened the breaker. */
-bool pool_on_crash(struct worker *worker, uint64_t now_ms);
-/* A worker could not be started at all: counts as an early death. */
-bool pool_on_start_failure(struct pool *pool, uint64_t now_ms);
+/* A worker has died before its first job. One that was started before the last such death was counted is of the same calamity (somebody
+ * killed them all) and is not counted again. Returns true when this death has opened the breaker. */
+bool pool_on_early_death(struct worker *worker, uint64_t now_ms);
 void pool_reset(struct pool *pool);      /* close the breaker, forget the back-off */
 
 uint32_t pool_alive(const struct pool *pool); /* workers not known to be dead */

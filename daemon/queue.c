@@ -27,6 +27,26 @@ void queue_count_step(struct queue *q, enum job_state from, enum job_state to, e
 	}
 }
 
+static bool is_behind(int32_t priority, uint64_t id, int32_t other_priority, uint64_t other_id)
+{
+	return priority != other_priority ? priority < other_priority : id > other_id;
+}
+
+/* A read that is under way will not show @job, which lies behind the window's end. */
+static void note_missed(struct queue *q, const struct job *job)
+{
+	if (!q->refilling || (q->refill_stale && is_behind(job->priority, job->id, q->stale_priority, q->stale_id)))
+		return;
+	q->refill_stale = true;
+	q->stale_priority = job->priority;
+	q->stale_id = job->id;
+}
+
+bool queue_may_take(const struct queue *q, int32_t priority, uint64_t id)
+{
+	return !q->refill_stale || !is_behind(priority, id, q->stale_priority, q->stale_id);
+}
+
 struct job *queue_window_insert(struct queue *q, struct job *job)
 {
 	struct list *at = q->window.prev;
@@ -35,7 +55,7 @@ struct job *queue_window_insert(struct queue *q, struct job *job)
 	assert(job->state == JOB_READY && job->claim == CLAIM_NONE && list_is_empty(&job->link));
 	if (!q->window_complete && (!last || job_is_before(last, job))) {
 		/* It lies among those that the store will bring; a read that is under way may have been too early to see it. */
-		q->refill_stale = q->refilling;
+		note_missed(q, job);
 		return job;
 	}
 	/* New jobs usually belong at the end: look for the place from there. */
@@ -47,7 +67,7 @@ struct job *queue_window_insert(struct queue *q, struct job *job)
 	last = list_last(&q->window, struct job, link);
 	queue_window_remove(q, last);
 	q->window_complete = false;
-	q->refill_stale = q->refilling;
+	note_missed(q, last);
 	return last;
 }
 

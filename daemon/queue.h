@@ -30,7 +30,9 @@ struct queue {
 	size_t window_len;
 	bool window_complete;
 	bool refilling;              /* a read of further ready jobs is under way ... */
-	bool refill_stale;           /* ... and its result has a gap or misses something: read again */
+	bool refill_stale;           /* ... and it was too early to see a job, or one fell out of the window: ... */
+	int32_t stale_priority;      /* ... its result is good only up to the first of these */
+	uint64_t stale_id;
 };
 
 uint64_t queue_unfinished(const struct queue *q); /* held + delayed + blocked + ready + running */
@@ -42,4 +44,6 @@ struct job *queue_window_insert(struct queue *q, struct job *job);
 /* Unlink a job of the window. */
 void queue_window_remove(struct queue *q, struct job *job);
 struct job *queue_head(const struct queue *q);   /* next to start, or NULL */
+/* May a row that was just read follow the window's last job? Not behind a job that the read has missed. */
+bool queue_may_take(const struct queue *q, int32_t priority, uint64_t id);
 bool queue_wants_refill(const struct queue *q);

@@ -10,6 +10,12 @@
 
 #include "log.h"
 
+static int leave_alone(const char *name)
+{
+	log_warning("a foreign file is left alone", "file=" WORKER_DIRECTORY "/" LOG_QUOTED, name);
+	return 0;
+}
+
 static int open_one(int directory_fd, const char *name, struct recovery *recovery)
 {
 	struct recovered_worker *grown, *w;
@@ -18,11 +24,11 @@ static int open_one(int directory_fd, const char *name, struct recovery *recover
 
 	if (name[0] == '.')
 		return 0;
-	if (slice_to_uint(slice_of(name), UINT64_MAX / 2, &id) < 0) {
-		log_warning("a foreign file is left alone", "file=" WORKER_DIRECTORY "/%s", name);
-		return 0;
-	}
+	if (slice_to_uint(slice_of(name), UINT64_MAX / 2, &id) < 0 || (name[0] == '0' && name[1]))
+		return leave_alone(name);
 	r = worker_file_open(directory_fd, id, &fd);
+	if (r == -EISDIR || r == -ELOOP)
+		return leave_alone(name);
 	if (r < 0)
 		return log_errno(r, "cannot open worker file %s", name);
 	grown = realloc(recovery->workers, (recovery->count + 1) * sizeof(*grown));
@@ -75,17 +81,22 @@ static void read_headers(struct recovery *recovery, const uint8_t boot_id[16])
 	}
 }
 
-static void read_one(struct recovered_worker *w)
+static int read_one(struct recovered_worker *w)
 {
 	/* The lock before the marks: a worker found dead writes no mark any more, so what is read then is its last word. */
 	w->locked = worker_file_is_locked(w->fd) != 0;
-	for (unsigned m = 0; m < MARKS_PER_WORKER; m++)
-		if (worker_file_read_mark(w->fd, m, &w->marks[m]) < 0) {
-			log_warning("unreadable mark set aside", "worker=%" PRIu64 " mark=%u", w->header.worker_id, m);
+	for (unsigned m = 0; m < MARKS_PER_WORKER; m++) {
+		int r = worker_file_read_mark(w->fd, m, &w->marks[m]);
+
+		if (r < 0 && r != -EBADMSG)
+			return r;
+		if (r < 0) {
+			log_warning("torn mark set aside", "worker=%" PRIu64 " mark=%u", w->header.worker_id, m);
 			w->marks[m] = (struct mark){ 0 };
+			w->torn = true;
 		}
-	if (worker_file_read_retired(w->fd, &w->retired) < 0)
-		w->retired = false;
+	}
+	return worker_file_read_retired(w->fd, &w->retired);
 }
 
 int recover_scan(uint64_t epoch, struct recovery *ret_recovery)
@@ -105,8 +116,12 @@ int recover_scan(uint64_t epoch, struct recovery *ret_recovery)
 		return log_errno(r, "cannot take over the worker files in " WORKER_DIRECTORY);
 	}
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	for (size_t i = 0; i < recovery.count; i++)
-		read_one(&recovery.workers[i]);
+	for (size_t i = 0; r == 0 && i < recovery.count; i++)
+		r = read_one(&recovery.workers[i]);
+	if (r < 0) {
+		recover_free(&recovery);
+		return log_errno(r, "cannot read the worker files in " WORKER_DIRECTORY);
+	}
 	*ret_recovery = recovery;
 	return 0;
 }
@@ -137,13 +152,16 @@ enum verdict recover_judge(const struct recovery *recovery, const uint8_t token[
 				return VERDICT_ADOPT;
 			return VERDICT_UNPROVEN;
 		}
+	/* No kill tears a mark; where one is torn all the same, it may be the one that is missing here. */
+	for (size_t i = 0; i < recovery->count; i++)
+		same_boot = same_boot && !(recovery->workers[i].torn && recovery->workers[i].same_boot);
 	/* After a power cut the page cache, and a mark with it, may be gone: nothing proves that it did not start. */
 	return same_boot ? VERDICT_NEVER_STARTED : VERDICT_LOST;
 }
 
 bool recover_tree_is_empty(const struct recovered_worker *w)
 {
-	bool started = false;
+	bool started = w->torn;
 
 	for (unsigned m = 0; m < MARKS_PER_WORKER; m++)
 		started |= w->marks[m].state == MARK_STARTED;

@@ -12,7 +12,8 @@
 struct recovered_worker {
 	struct worker_file_header header;
 	int fd;                    /* owned until taken (set to -1) */
-	struct mark marks[MARKS_PER_WORKER]; /* unreadable ones are MARK_FREE, and were logged */
+	struct mark marks[MARKS_PER_WORKER]; /* a torn one is MARK_FREE, and was logged */
+	bool torn;                 /* a mark has a wrong CRC: what it said is not known */
 	bool locked;               /* alive (or a half-made child of it is) */
 	bool retired;              /* it has proven its tree empty and left */
 	bool same_boot;
@@ -27,7 +28,7 @@ struct recovery {
  * Open every worker file; write @epoch into all of them, and only then read any: a worker that still has an old daemon's message
  * can no longer act on it, so "no mark" is final.
  *
- * Returns 0; -errno when a file cannot be opened or written: then nothing can be said, and the daemon must not serve.
+ * Returns 0; -errno when a file cannot be opened, written or read: then nothing can be said, and the daemon must not serve.
  * A file that is not a worker file is left where it is, and named in the log.
  */
 int recover_scan(uint64_t epoch, struct recovery *ret_recovery);

@@ -53,6 +53,7 @@ struct server {
 	uint64_t connections_max;     /* by limits.connections and by the descriptors we may have */
 	bool stopping;
 	enum dispatch_stop how;
+	rlim_t job_descriptors;           /* soft limit that jobs get */
 };
 
 /* --- configuration --- */
@@ -242,15 +243,18 @@ static int choose_socket_path(struct server *s)
 
 /* --- limits --- */
 
-/* As many descriptors as we may have; the clients get what we do not need ourselves. */
-static void raise_descriptors(void)
+/* As many descriptors as we may have; the clients get what we do not need ourselves. Returns the soft limit of before: the jobs' one. */
+static rlim_t raise_descriptors(void)
 {
 	struct rlimit limit;
+	rlim_t before;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
-		return;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return RLIM_INFINITY;
+	before = limit.rlim_cur;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
+	return before;
 }
 
 static void apply_limits(struct server *s)
@@ -483,11 +487,14 @@ static int start_dispatch(struct server *s, const struct store_start *start)
 		.on_job_started = on_job_started, .on_job_done = on_job_done, .on_job_retried = on_job_retried,
 		.on_queue_idle = on_queue_idle, .context = s,
 	};
-	bool spawn = !s->options->supervisor || strcmp(s->options->supervisor, "spawn") == 0;
+	const struct supervisor_settings supervisor = {
+		.spawn = !s->options->supervisor || strcmp(s->options->supervisor, "spawn") == 0,
+		.descriptors = s->job_descriptors,
+	};
 	int r = dispatch_new(&s->loop, s->config, s->socket_path, s->store, &events, &s->dispatch);
 
 	if (r == 0)
-		r = dispatch_start(s->dispatch, start, spawn);
+		r = dispatch_start(s->dispatch, start, &supervisor);
 	return r < 0 ? log_errno(r, "cannot start dispatching") : 0;
 }
 
@@ -598,7 +605,7 @@ int server_run(const struct server_options *options)
 
 	umask(077); /* the socket and all files are the user's own */
 	signal(SIGPIPE, SIG_IGN);
-	raise_descriptors();
+	s.job_descriptors = raise_descriptors();
 	r = prepare(&s);
 	if (r == 0)
 		r = uv_loop_init(&s.loop);

@@ -19,7 +19,8 @@ struct supervisor {
 	uv_process_t process;    /* the supervisor that we started ourselves */
 	struct link *link;       /* owned; NULL = not connected */
 	uint64_t epoch;
-	bool spawn, ready, stopped;
+	struct supervisor_settings settings;
+	bool ready, stopped;
 	bool has_process;        /* @process is open: it has not ended yet */
 	uint32_t looks;          /* in a row, without a connection */
 	unsigned open_handles;   /* timer, link, process */
@@ -68,6 +69,18 @@ static void find_program(char path[PATH_MAX])
 	snprintf(path, PATH_MAX, "%s/jobpool-supervisor", LIBEXECDIR);
 }
 
+/* It starts nothing before it has connected, so this is in time. */
+static void lower_descriptors(const struct supervisor *s)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = MIN(limit.rlim_max, s->settings.descriptors);
+	if (prlimit(s->process.pid, RLIMIT_NOFILE, &limit, NULL) < 0)
+		log_errno(-errno, "jobs inherit our own limit of descriptors");
+}
+
 static void spawn_supervisor(struct supervisor *s)
 {
 	static char path[PATH_MAX], state_dir[PATH_MAX];
@@ -90,6 +103,7 @@ static void spawn_supervisor(struct supervisor *s)
 		uv_close((uv_handle_t *)&s->process, on_process_closed);
 		return;
 	}
+	lower_descriptors(s);
 	uv_unref((uv_handle_t *)&s->process); /* it outlives us */
 	log_info("supervisor started", "pid=%d", s->process.pid);
 }
@@ -123,20 +137,20 @@ static void on_timer(uv_timer_t *timer)
 	uv_timer_start(&s->timer, on_timer, backoff_ms(s->looks, ENSURE_FIRST_MS, ENSURE_MOST_MS), 0);
 }
 
-int supervisor_new(uv_loop_t *loop, bool spawn, const struct supervisor_events *events, struct supervisor **ret_supervisor)
+int supervisor_new(uv_loop_t *loop, const struct supervisor_settings *settings, const struct supervisor_events *events, struct supervisor **ret_supervisor)
 {
 	struct supervisor *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return -ENOMEM;
 	s->loop = loop;
-	s->spawn = spawn;
+	s->settings = *settings;
 	s->events = *events;
 	uv_timer_init(loop, &s->timer);
 	s->timer.data = s;
 	s->open_handles = 1;
 	/* One that must be waited for calls by itself: no timer, no wake-ups. */
-	if (spawn)
+	if (settings->spawn)
 		uv_timer_start(&s->timer, on_timer, 0, 0);
 	*ret_supervisor = s;
 	return 0;
@@ -154,7 +168,7 @@ bool supervisor_is_ready(const struct supervisor *s)
 
 bool supervisor_is_coming(const struct supervisor *s)
 {
-	return s->spawn && !s->stopped && !supervisor_is_ready(s);
+	return s->settings.spawn && !s->stopped && !supervisor_is_ready(s);
 }
 
 static void on_log_message(struct slice tail, const struct message_log *message)
@@ -193,7 +207,7 @@ static void on_link_closed(struct link *link)
 		s->ready = false;
 		if (!s->stopped) {
 			s->looks = 0;
-			if (s->spawn)
+			if (s->settings.spawn)
 				uv_timer_start(&s->timer, on_timer, ENSURE_FIRST_MS, 0);
 			s->events.on_lost(s->events.context);
 		}
@@ -207,8 +221,11 @@ int supervisor_take_link(struct supervisor *s, struct link *link, const struct m
 
 	if (s->stopped || link->peer_pid <= 0 || lock_holder() != link->peer_pid)
 		return -EACCES;
-	if (s->link)
-		link_stop(s->link); /* it has dialled anew: the old connection is dead */
+	if (s->link) { /* it has dialled anew: the old connection is dead */
+		link_stop(s->link);
+		s->link = NULL;
+		s->events.on_lost(s->events.context);
+	}
 	uv_timer_stop(&s->timer);
 	s->link = link;
 	s->ready = false;
@@ -253,7 +270,7 @@ void supervisor_send_forget(struct supervisor *s, uint64_t worker_id)
 
 void supervisor_send_quit(struct supervisor *s)
 {
-	s->spawn = false;
+	s->settings.spawn = false;
 	send_message(s, MESSAGE_QUIT, NULL, 0);
 }
 

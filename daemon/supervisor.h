@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <uv.h>
 
 #include "link.h"
@@ -19,8 +20,13 @@ struct supervisor_events {
 
 struct supervisor;
 
-/* @spawn: start jobpool-supervisor when none holds state_dir/supervisor.lock; else wait for one to call. cwd is state_dir. */
-int supervisor_new(uv_loop_t *loop, bool spawn, const struct supervisor_events *events, struct supervisor **ret_supervisor);
+struct supervisor_settings {
+	bool spawn;          /* start jobpool-supervisor when none holds state_dir/supervisor.lock; else wait for one to call */
+	rlim_t descriptors;  /* soft limit it gets, and the jobs after it: ours from before we raised it */
+};
+
+/* cwd is state_dir. */
+int supervisor_new(uv_loop_t *loop, const struct supervisor_settings *settings, const struct supervisor_events *events, struct supervisor **ret_supervisor);
 void supervisor_free(struct supervisor *s);      /* after on_stopped */
 /* Connected, and its whole table has been heard: workers may be started. */
 bool supervisor_is_ready(const struct supervisor *s);

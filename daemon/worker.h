@@ -43,7 +43,11 @@ struct worker {
 	bool killed;               /* by us, as it hung */
 	bool burying;              /* its marks are being recorded */
 	int wait_status;
-	uint64_t jobs_started, jobs_done;
+	uint64_t jobs_done;
+	bool proven;               /* has had a job: its death is no reason to wait before the next start */
+	bool called;               /* has been connected */
+	bool other_boot;           /* of before the machine restarted */
+	uint64_t started_ms;       /* loop time of the start that we asked for; 0 = of before our time */
 	uint64_t started_wall_ms;
 	uint64_t check_at_ms;      /* loop time at which to look whether it hangs, 0 = not at all */
 	bool check_started;        /* that look is for the mark "started"; else for a report that is overdue */

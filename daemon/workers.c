@@ -14,11 +14,13 @@
 #include <sys/wait.h>
 #include <uthash.h>
 
+#include "job.h"
 #include "log.h"
 
 #define WORKER_BACKLOG 1024
-#define ORPHAN_LOOK_MS 200u      /* how often the lock of a worker without supervisor and connection is asked for */
-#define WORKER_ID_BITS 24        /* ids: epoch << 24 | counter, so they are never reused and need no commit */
+#define UNHEARD_LOOK_MS 200u     /* how often workers without a connection are looked at: the lock of those without a supervisor */
+#define BIRTH_MS 10000u          /* one that has not called by then hangs */
+#define WORKER_ID_BITS 32        /* ids: epoch << 24 | counter, so they are never reused and need no commit */
 
 struct entry {                   /* workers by id */
 	UT_hash_handle hh;
@@ -36,7 +38,7 @@ struct workers {
 	struct supervisor *supervisor;
 	uv_pipe_t listener;
 	uv_timer_t start_timer;  /* a back-off of a pool ends */
-	uv_timer_t orphan_timer;
+	uv_timer_t unheard_timer; /* while a worker that should be connected is not */
 	struct list callers;     /* of struct link: connected, HELLO not heard yet */
 	int directory_fd;        /* state_dir/workers */
 	unsigned open;           /* handles, links and clean-ups under way */
@@ -101,6 +103,7 @@ struct worker *workers_adopt(struct workers *ws, struct pool *pool, const struct
 		return NULL;
 	w->pid = header->pid;
 	w->file_fd = file_fd;
+	w->proven = true; /* what it did before our time is no news */
 	return w;
 }
 
@@ -109,6 +112,8 @@ void workers_update(struct workers *ws, struct worker *w)
 	if (pool_update_idle(w) && !ws->stopped)
 		ws->events.on_idle(w, ws->events.context);
 }
+
+static void watch_unheard(struct workers *ws);
 
 /* ---- starting and retiring ---- */
 
@@ -122,7 +127,9 @@ static int start_worker(struct pool *pool, uint32_t slot, void *context)
 	if (!w)
 		return -ENOMEM;
 	w->started_wall_ms = now_wall_ms();
+	w->started_ms = uv_now(ws->loop);
 	w->asked = true;
+	watch_unheard(ws);
 	supervisor_send_start(ws->supervisor, w->id, pool->name, slot, ws->socket_path);
 	return 0;
 }
@@ -199,18 +206,18 @@ void workers_kill(struct workers *ws, struct worker *w)
 
 /* ---- deaths ---- */
 
-static void report_crash(struct workers *ws, struct worker *w, const char *how)
+static void remove_worker_file(struct workers *ws, uint64_t id)
 {
-	struct pool *pool = w->pool;
+	char name[32];
 
-	log_warning("worker died", "worker=%" PRIu64 " pool=%s slot=%" PRIu32 " pid=%d how=\"%s\" jobs=%" PRIu64, w->id, pool->name, w->slot, w->pid,
-		    how, w->jobs_started);
-	if (pool_on_crash(w, uv_now(ws->loop)))
-		log_error("pool stops starting workers: they die before their first job; see the lines above, then `jobpool pools reset`",
-			  "pool=%s deaths=%" PRIu32, pool->name, pool->early_deaths);
+	snprintf(name, sizeof(name), "%" PRIu64, id);
+	if (unlinkat(ws->directory_fd, name, 0) < 0 && errno != ENOENT)
+		log_errno(-errno, "cannot remove the worker file %s; remove it by hand", name);
 }
 
-/* Read the marks of a dead worker; unreadable ones are set aside and named. false: there is no file. */
+
+/* Read the marks of a dead worker. One that cannot be read is named, and counts as "started": of the job that the worker had, if
+ * any. No kill leaves such a mark, so nothing can be said of it that would allow to start the job again. */
 static void read_marks(struct workers *ws, struct worker *w, struct mark marks[MARKS_PER_WORKER])
 {
 	memset(marks, 0, MARKS_PER_WORKER * sizeof(*marks));
@@ -220,10 +227,38 @@ static void read_marks(struct workers *ws, struct worker *w, struct mark marks[M
 		int r = worker_file_read_mark(w->file_fd, i, &marks[i]);
 
 		if (r < 0) {
-			log_errno(r, "mark %u of worker file %" PRIu64 " is unreadable and set aside", i, w->id);
-			marks[i] = (struct mark){ 0 };
+			log_errno(r, "mark %u of worker file %" PRIu64 " is unreadable and counts as a started job", i, w->id);
+			marks[i] = (struct mark){ .state = MARK_STARTED };
+			if (w->job) {
+				marks[i].job_id = w->job->id;
+				marks[i].attempt = w->job->attempt;
+				memcpy(marks[i].token, w->job->token, TOKEN_BYTES);
+			}
 		}
 	}
+}
+
+/* It had a job: one that it reported, or one that its marks name. */
+static bool had_a_job(struct workers *ws, struct worker *w)
+{
+	struct mark marks[MARKS_PER_WORKER];
+	bool used = false;
+
+	read_marks(ws, w, marks);
+	for (unsigned i = 0; i < MARKS_PER_WORKER; i++)
+		used |= marks[i].state != MARK_FREE;
+	return w->proven || used;
+}
+
+static void report_crash(struct workers *ws, struct worker *w, const char *how)
+{
+	struct pool *pool = w->pool;
+
+	log_warning("worker died", "worker=%" PRIu64 " pool=%s slot=%" PRIu32 " pid=%d how=\"%s\" jobs=%" PRIu64, w->id, pool->name, w->slot, w->pid,
+		    how, w->jobs_done);
+	if (!had_a_job(ws, w) && pool_on_early_death(w, uv_now(ws->loop)))
+		log_error("pool stops starting workers: they die before their first job; see the lines above, then `jobpool pools reset`",
+			  "pool=%s deaths=%" PRIu32, pool->name, pool->early_deaths);
 }
 
 static void consider_death(struct workers *ws, struct worker *w)
@@ -269,7 +304,17 @@ static void judge_orphan(struct workers *ws, struct worker *w)
 	mark_dead(ws, w);
 }
 
-static void on_orphan_timer(uv_timer_t *timer)
+static void look_at_unheard(struct workers *ws, struct worker *w)
+{
+	bool ours = w->has_row || w->asked;
+
+	if (ours && !w->died && w->started_ms && uv_now(ws->loop) - w->started_ms > BIRTH_MS && !w->called)
+		workers_kill(ws, w);
+	else if (!ours && w->state != WORKER_STUCK)
+		judge_orphan(ws, w);
+}
+
+static void on_unheard_timer(uv_timer_t *timer)
 {
 	struct workers *ws = timer->data;
 	struct entry *e, *tmp;
@@ -278,19 +323,19 @@ static void on_orphan_timer(uv_timer_t *timer)
 	HASH_ITER(hh, ws->by_id, e, tmp) {
 		struct worker *w = e->worker;
 
-		if (w->connection || w->has_row || w->asked || w->state == WORKER_STUCK || (w->died && w->empty))
+		if (w->connection || (w->died && (w->empty || w->has_row)) || w->state == WORKER_STUCK)
 			continue;
-		judge_orphan(ws, w);
-		waiting = true; /* also for the one just judged: it costs one more look */
+		waiting = true; /* also for one that the look buries: it costs one more look */
+		look_at_unheard(ws, w);
 	}
 	if (!waiting)
 		uv_timer_stop(timer);
 }
 
-static void watch_orphans(struct workers *ws)
+static void watch_unheard(struct workers *ws)
 {
-	if (!uv_is_active((uv_handle_t *)&ws->orphan_timer) && !ws->stopped)
-		uv_timer_start(&ws->orphan_timer, on_orphan_timer, ORPHAN_LOOK_MS, ORPHAN_LOOK_MS);
+	if (!uv_is_active((uv_handle_t *)&ws->unheard_timer) && !ws->stopped)
+		uv_timer_start(&ws->unheard_timer, on_unheard_timer, UNHEARD_LOOK_MS, UNHEARD_LOOK_MS);
 }
 
 void workers_found_dead(struct workers *ws, struct worker *w, bool empty)
@@ -324,9 +369,11 @@ static void on_row(const struct message_row *row, void *context)
 	struct worker *w = workers_find(ws, row->worker_id);
 
 	if (!w) {
-		/* Buried by an earlier daemon that did not come to say so, or its file was never made. */
-		if (row->state == ROW_EMPTY)
+		/* Buried by an earlier daemon that did not come to say so, or born from its last words: then it calls, or dies here. */
+		if (row->state == ROW_EMPTY) {
 			supervisor_send_forget(ws->supervisor, row->worker_id);
+			remove_worker_file(ws, row->worker_id);
+		}
 		return;
 	}
 	w->has_row = true;
@@ -350,6 +397,8 @@ static void on_rows_end(void *context)
 	HASH_ITER(hh, ws->by_id, e, tmp) {
 		struct worker *w = e->worker;
 
+		if (w->killed && !w->died)
+			supervisor_send_kill(ws->supervisor, w->id); /* the one before may not have heard it */
 		if (w->has_row || (w->died && w->empty))
 			continue;
 		if (w->file_fd < 0 && worker_file_open(ws->directory_fd, w->id, &w->file_fd) == -ENOENT) {
@@ -357,7 +406,7 @@ static void on_rows_end(void *context)
 			w->asked = true;
 			supervisor_send_start(ws->supervisor, w->id, w->pool->name, w->slot, ws->socket_path);
 		} else {
-			watch_orphans(ws);
+			watch_unheard(ws);
 		}
 	}
 	workers_tick(ws);
@@ -408,11 +457,36 @@ static void on_worker_closed(struct link *link)
 	if (w && w->connection == link) {
 		w->connection = NULL;
 		workers_update(ws, w);
-		consider_death(ws, w);
-		if (!w->died && !w->has_row && !w->asked)
-			watch_orphans(ws);
+		if (!w->died && !w->has_row)
+			watch_unheard(ws);
+		consider_death(ws, w); /* may bury, and free it */
 	}
 	release(ws);
+}
+
+/* Born after our start from what an earlier daemon had asked for: known by its file only. It holds its slot, unless that was given
+ * out meanwhile: then it leaves again. */
+static struct worker *adopt_caller(struct workers *ws, uint64_t id)
+{
+	struct worker_file_header header;
+	struct worker *w = NULL, *other;
+	struct pool *pool;
+	int fd;
+
+	if (worker_file_open(ws->directory_fd, id, &fd) < 0)
+		return NULL;
+	if (worker_file_read_header(fd, &header) == 0 && header.worker_id == id)
+		list_for_each(pool, ws->pools, link)
+			if (strncmp(pool->name, header.pool, sizeof(header.pool)) == 0)
+				w = workers_adopt(ws, pool, &header, fd);
+	if (!w) {
+		close_fd(&fd);
+		return NULL;
+	}
+	list_for_each(other, &w->pool->workers, link)
+		w->leaving |= other != w && other->slot == w->slot;
+	log_info("a worker of before our start has called", "worker=%" PRIu64 " pool=%s slot=%" PRIu32, id, w->pool->name, w->slot);
+	return w;
 }
 
 /* The caller is who it says: its file names its pid. */
@@ -423,6 +497,8 @@ static int take_worker_link(struct workers *ws, struct link *link, const struct 
 	struct worker_file_header header;
 	int r;
 
+	if (!w)
+		w = adopt_caller(ws, hello->worker_id);
 	if (!w || w->died)
 		return -ENOENT;
 	if (w->file_fd < 0) {
@@ -444,6 +520,7 @@ static int take_worker_link(struct workers *ws, struct link *link, const struct 
 		link_stop(w->connection);
 	}
 	w->pid = header.pid;
+	w->called = true;
 	w->connection = link;
 	w->leaving |= hello->leaving || ws->retiring;
 	link->context = w;
@@ -483,7 +560,10 @@ static void on_caller_message(struct link *link, const struct message_header *he
 				release(ws); /* the supervisor counts it now */
 		}
 	}
-	if (r < 0) {
+	if (r == -ENOENT) {
+		log_info("refused a worker that is dead by now, or of no pool of ours", "pid=%d", link->peer_pid);
+		link_stop(link);
+	} else if (r < 0) {
 		log_warning("refused a caller on " WORKER_SOCKET_NAME, "pid=%d type=%u error=\"%s\"", link->peer_pid, header->type, strerror(-r));
 		link_stop(link);
 	}
@@ -547,17 +627,17 @@ int workers_new(uv_loop_t *loop, struct list *pools, uint64_t epoch, const char 
 	return 0;
 }
 
-int workers_start(struct workers *ws, bool spawn_supervisor)
+int workers_start(struct workers *ws, const struct supervisor_settings *supervisor)
 {
 	const struct supervisor_events events = { on_row, on_rows_end, on_supervisor_lost, on_supervisor_stopped, ws };
-	uv_handle_t *handles[] = { (uv_handle_t *)&ws->listener, (uv_handle_t *)&ws->start_timer, (uv_handle_t *)&ws->orphan_timer };
-	int r = supervisor_new(ws->loop, spawn_supervisor, &events, &ws->supervisor);
+	uv_handle_t *handles[] = { (uv_handle_t *)&ws->listener, (uv_handle_t *)&ws->start_timer, (uv_handle_t *)&ws->unheard_timer };
+	int r = supervisor_new(ws->loop, supervisor, &events, &ws->supervisor);
 
 	if (r < 0)
 		return r;
 	uv_pipe_init(ws->loop, &ws->listener, 0);
 	uv_timer_init(ws->loop, &ws->start_timer);
-	uv_timer_init(ws->loop, &ws->orphan_timer);
+	uv_timer_init(ws->loop, &ws->unheard_timer);
 	for (size_t i = 0; i < ARRAY_SIZE(handles); i++)
 		handles[i]->data = ws;
 	ws->open += ARRAY_SIZE(handles) + 1; /* and the supervisor */
@@ -580,7 +660,7 @@ void workers_stop(struct workers *ws)
 			link_stop(e->worker->connection);
 	uv_close((uv_handle_t *)&ws->listener, on_handle_closed);
 	uv_close((uv_handle_t *)&ws->start_timer, on_handle_closed);
-	uv_close((uv_handle_t *)&ws->orphan_timer, on_handle_closed);
+	uv_close((uv_handle_t *)&ws->unheard_timer, on_handle_closed);
 	supervisor_stop(ws->supervisor);
 }
 
@@ -649,11 +729,8 @@ static void on_cleanup_done(uv_work_t *work, int status)
 void workers_bury(struct workers *ws, struct worker *w)
 {
 	struct cleanup *c = calloc(1, sizeof(*c));
-	char name[32];
 
-	snprintf(name, sizeof(name), "%" PRIu64, w->id);
-	if (unlinkat(ws->directory_fd, name, 0) < 0 && errno != ENOENT)
-		log_errno(-errno, "cannot remove the worker file %s; remove it by hand", name);
+	remove_worker_file(ws, w->id);
 	if (w->has_row)
 		supervisor_send_forget(ws->supervisor, w->id);
 	if (c) {

@@ -37,7 +37,7 @@ struct workers;
 int workers_new(uv_loop_t *loop, struct list *pools, uint64_t epoch, const char *socket_path, const struct workers_events *events,
 		struct workers **ret_workers);
 /* Bind state_dir/worker.sock (cwd is state_dir), find or start the supervisor. 0 or -errno. */
-int workers_start(struct workers *ws, bool spawn_supervisor);
+int workers_start(struct workers *ws, const struct supervisor_settings *supervisor);
 void workers_free(struct workers *ws);   /* after on_stopped, or when workers_start() was never called */
 
 struct worker *workers_find(const struct workers *ws, uint64_t id);

@@ -80,7 +80,8 @@ bool cli_json(const struct cli *cli);
 #define OPTION_WORD_BYTES 32
 char *option_word(const char *name, char word[OPTION_WORD_BYTES]);
 
-/* Parse the words behind the verb (@argv[0] is the verb) and add to cli->values. false: told on stderr, it is a usage error. */
+/* Parse the words behind the verb (@argv[0] is the verb) and add to cli->values. false: told on stderr, it is a usage
+ * error. */
 bool cli_parse(struct cli *cli, int argc, char **argv);
 /* Parse options that stand before the verb; *ret_used words of @argv belong to them, argv[0] included. */
 bool cli_parse_global(struct cli *cli, int argc, char **argv, int *ret_used);
@@ -104,7 +105,8 @@ int cli_ids(const struct cli *cli, uint64_t **ret_ids, size_t *ret_count);
 int cli_id(const struct cli *cli, const char *word, uint64_t *ret_id);
 /* The duration given with option @name in ms; -1 when it was not given. */
 int64_t cli_timeout(const struct cli *cli, const char *name);
-/* Those given options that are sent, as the wire has them, with room for WIRE_OPTIONS_MORE behind them; the caller frees
+/* Those given options that are sent, as the wire has them, with room for WIRE_OPTIONS_MORE behind them; the caller
+ * frees
  * *ret_options. 0 or an exit code. */
 #define WIRE_OPTIONS_MORE 5
 int cli_wire_options(const struct cli *cli, struct jobpool_option **ret_options, size_t *ret_count);

@@ -1,4 +1,5 @@
-/* Which daemon: the socket that was named, else the user's own, else the system's; else the user's own daemon is started. */
+/* Which daemon: the socket that was named, else the user's own, else the system's; else the user's own daemon is
+ * started. */
 #include "connect.h"
 
 #include <fcntl.h>
@@ -58,8 +59,9 @@ static int choose(const struct cli *cli, struct choice *ret_choice)
 	}
 	r = socket_path_user(ret_choice->user_path, sizeof(ret_choice->user_path), false);
 	if (r < 0) {
-		cli_say("the directory of your own daemon's socket (/tmp/jobpool-%u, or in $XDG_RUNTIME_DIR) cannot be used: %s; "
-			"it must be a directory of yours that only you may use. Remove it, or name a socket with --socket",
+		cli_say("the directory of your own daemon's socket (/tmp/jobpool-%u, or in $XDG_RUNTIME_DIR) cannot be "
+			"used: %s; it must be a directory of yours that only you may use. Remove it, or name a socket "
+			"with --socket",
 			(unsigned)geteuid(), strerror(-r));
 		return cli->verb->flags & VERB_PROPAGATES ? EXIT_JOBPOOL : EXIT_UNREACHABLE;
 	}
@@ -127,7 +129,8 @@ static void show_log_tail(int log_fd, off_t from, const char *log_path)
 }
 
 /* Wait until the daemon, our child @pid, answers: 0, or -errno when it ended or takes too long. */
-static int await_daemon(const struct cli *cli, pid_t pid, const char *path, uint64_t reconnect_ms, struct jobpool **ret_jobpool)
+static int await_daemon(const struct cli *cli, pid_t pid, const char *path, uint64_t reconnect_ms,
+			struct jobpool **ret_jobpool)
 {
 	uint64_t end_ms = now_monotonic_ms() + START_MS;
 	struct timespec pause = { .tv_nsec = START_POLL_MS * 1000000L };
@@ -155,8 +158,8 @@ static int start_daemon(struct cli *cli, const char *socket_path, uint64_t recon
 
 	r = find_daemon(program);
 	if (r < 0) {
-		cli_say("no daemon answers at %s, and there is no %s to start (looked beside this program and in %s)", socket_path,
-			DAEMON_NAME, SBINDIR);
+		cli_say("no daemon answers at %s, and there is no %s to start (looked beside this program and in %s)",
+			socket_path, DAEMON_NAME, SBINDIR);
 		return r;
 	}
 	r = socket_path_user(path, sizeof(path), true);
@@ -229,10 +232,12 @@ int cli_connect(struct cli *cli)
 	if (is_nobody(r) && may_start(cli, &choice))
 		return start_daemon(cli, choice.path, reconnect_ms) < 0 ? unreachable(cli) : 0;
 	if (is_nobody(r))
-		cli_say("no daemon answers at %s: %s; start one with `jobpoold --socket %s`, or name another socket with --socket or "
-			"JOBPOOL_SOCKET", choice.path, strerror(-r), choice.path);
+		cli_say("no daemon answers at %s: %s; start one with `jobpoold --socket %s`, or name another socket "
+			"with --socket or JOBPOOL_SOCKET",
+			choice.path, strerror(-r), choice.path);
 	else if (r == -EACCES)
-		cli_say("you may not use the daemon at %s; its users are the members of the group that owns the socket", choice.path);
+		cli_say("you may not use the daemon at %s; its users are the members of the group that owns the socket",
+			choice.path);
 	else if (r < 0)
 		cli_say("%s", error.message);
 	if (r == -EACCES && !(cli->verb->flags & VERB_PROPAGATES))

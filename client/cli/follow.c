@@ -38,7 +38,8 @@ int output_print(enum jobpool_output stream, const char *bytes, size_t count, ui
 int follow_print(const struct jobpool_news *news, enum follow_what what)
 {
 	for (int i = 0; i < 2; i++) {
-		int r = output_print((enum jobpool_output)i, news->output[i].bytes, news->output[i].count, news->output[i].missing, what);
+		int r = output_print((enum jobpool_output)i, news->output[i].bytes, news->output[i].count,
+				     news->output[i].missing, what);
 
 		if (r < 0)
 			return r;
@@ -47,7 +48,8 @@ int follow_print(const struct jobpool_news *news, enum follow_what what)
 }
 
 /* Outcomes that the job's own exit status does not tell. */
-static const char *const outcomes_to_tell[] = { "timeout", "oom", "unstartable", "cancelled", "expired", "skipped", "lost" };
+static const char *const outcomes_to_tell[] = { "timeout", "oom",     "unstartable", "cancelled",
+						"expired", "skipped", "lost" };
 
 int explain_job(const struct jobpool_value *job)
 {
@@ -56,6 +58,7 @@ int explain_job(const struct jobpool_value *job)
 
 	for (size_t i = 0; outcome && i < ARRAY_SIZE(outcomes_to_tell); i++)
 		if (strcmp(outcome, outcomes_to_tell[i]) == 0)
-			cli_say("job %" PRId64 " %s%s%s", jobpool_map_integer(job, "id", 0), outcome, reason ? ": " : "", reason ? reason : "");
+			cli_say("job %" PRId64 " %s%s%s", jobpool_map_integer(job, "id", 0), outcome,
+				reason ? ": " : "", reason ? reason : "");
 	return code < 0 || code > 255 ? EXIT_JOBPOOL : code;
 }

@@ -1,8 +1,8 @@
 /* JSON on stdout, from the daemon's values. Integers are numbers, nil is null, bytes are strings.
  *
- * Bytes that are not valid UTF-8 are written as the escapes \udc80 to \udcff, one a byte: Python's "surrogateescape", so that
- * os.fsencode(json.loads(text)) gives exactly the bytes back. No other string contains these escapes. (This is why it is
- * written by hand: jansson and its like refuse them.) */
+ * Bytes that are not valid UTF-8 are written as the escapes \udc80 to \udcff, one a byte: Python's "surrogateescape",
+ * so that os.fsencode(json.loads(text)) gives exactly the bytes back. No other string contains these escapes. (This is
+ * why it is written by hand: jansson and its like refuse them.) */
 #pragma once
 
 #include "buf.h"

@@ -48,7 +48,9 @@ int lines_next(struct lines *lines, bool block, struct slice *ret_line)
 {
 	for (;;) {
 		size_t len = lines->data.len;
-		char *newline = len > lines->searched ? memchr(lines->data.data + lines->searched, '\n', len - lines->searched) : NULL;
+		char *newline = len > lines->searched
+					? memchr(lines->data.data + lines->searched, '\n', len - lines->searched)
+					: NULL;
 		int r;
 
 		if (newline)

@@ -28,7 +28,8 @@ static const struct table_column list_columns[] = {
 /* How long its attempt has run, or ran; "-" when there is none. */
 static const char *job_time(const struct jobpool_value *job, char text[TIME_TEXT_BYTES])
 {
-	int64_t elapsed_us = jobpool_map_integer(job, "elapsed_us", -1), started = jobpool_map_integer(job, "started_at", -1);
+	int64_t elapsed_us = jobpool_map_integer(job, "elapsed_us", -1),
+		started = jobpool_map_integer(job, "started_at", -1);
 	const char *state = jobpool_map_text(job, "state");
 
 	if (state && strcmp(state, "running") == 0 && started > 0)
@@ -51,7 +52,8 @@ static void job_outcome(const struct jobpool_value *job, char *text, size_t size
 
 static void add_row(struct table *table, const struct jobpool_value *job)
 {
-	const char *state = jobpool_map_text(job, "state"), *queue = jobpool_map_text(job, "queue"), *name = jobpool_map_text(job, "name");
+	const char *state = jobpool_map_text(job, "state"), *queue = jobpool_map_text(job, "queue"),
+		   *name = jobpool_map_text(job, "name");
 	char outcome[64], elapsed[TIME_TEXT_BYTES];
 	struct buf command = { 0 };
 
@@ -87,11 +89,12 @@ static void sink_add(struct sink *sink, const struct jobpool_value *job)
 		add_row(&sink->table, job);
 }
 
-static void sink_end(struct sink *sink)
+/* Not @whole: the answer broke off. Then no table, and no JSON array that looks complete. */
+static void sink_end(struct sink *sink, bool whole)
 {
-	if (sink->json)
+	if (whole && sink->json)
 		json_array_end(&sink->array);
-	else
+	else if (whole)
 		table_flush(&sink->table);
 	table_deinit(&sink->table);
 }
@@ -117,7 +120,8 @@ static int list_all(struct cli *cli, struct jobpool_option *filters, size_t coun
 }
 
 /* The last @limit that match: asked for from the newest on, kept, and shown oldest first. */
-static int list_last(struct cli *cli, struct jobpool_option *filters, size_t count, uint64_t limit, struct sink *sink, bool *ret_more)
+static int list_last(struct cli *cli, struct jobpool_option *filters, size_t count, uint64_t limit, struct sink *sink,
+		     bool *ret_more)
 {
 	struct jobpool_value **pages = NULL;
 	size_t page_count = 0;
@@ -172,7 +176,7 @@ int verb_list(struct cli *cli)
 		r = list_all(cli, filters, count, &sink); /* who chooses, or reads by program, must not miss any */
 	else
 		r = list_last(cli, filters, count, limit, &sink, &more);
-	sink_end(&sink);
+	sink_end(&sink, r == 0);
 	if (more && !limit_text)
 		cli_say("these are the last %" PRIu64 " jobs; see more with --all or --limit", limit);
 	free(filters);

@@ -57,7 +57,8 @@ char *option_word(const char *name, char word[OPTION_WORD_BYTES])
 int cli_wire_options(const struct cli *cli, struct jobpool_option **ret_options, size_t *ret_count)
 {
 	/* The words live behind the options, in the same piece of memory. */
-	size_t size = sizeof(struct jobpool_option) + OPTION_WORD_BYTES, max = cli->value_count + WIRE_OPTIONS_MORE, count = 0;
+	size_t size = sizeof(struct jobpool_option) + OPTION_WORD_BYTES, max = cli->value_count + WIRE_OPTIONS_MORE,
+	       count = 0;
 	struct jobpool_option *options = calloc(max, size);
 	char(*words)[OPTION_WORD_BYTES] = (char(*)[OPTION_WORD_BYTES])(options + max);
 
@@ -90,7 +91,8 @@ int64_t cli_timeout(const struct cli *cli, const char *name)
 int cli_id(const struct cli *cli, const char *word, uint64_t *ret_id)
 {
 	if (slice_to_uint(slice_of(word), (UINT64_C(1) << 62) - 1, ret_id) < 0 || *ret_id == 0)
-		return cli_usage(cli, "'%s' is no job id; ids are numbers from 1 on, as `jobpool list` shows them", word);
+		return cli_usage(cli, "'%s' is no job id; ids are numbers from 1 on, as `jobpool list` shows them",
+				 word);
 	return 0;
 }
 
@@ -160,12 +162,14 @@ int cli_check(const struct cli *cli)
 
 			if (option->argument && strcmp(option->argument, value_kinds[k].argument) == 0 &&
 			    !value_kinds[k].is_good(cli->values[i].text))
-				return cli_usage(cli, "--%s %s is not %s", option->name, cli->values[i].text, value_kinds[k].wanted);
+				return cli_usage(cli, "--%s %s is not %s", option->name, cli->values[i].text,
+						 value_kinds[k].wanted);
 		}
 	if (cli->argument_count < cli->verb->arguments_min)
 		return cli_usage(cli, "%s needs %s", cli->verb->name, cli->verb->arguments);
 	if (cli->verb->arguments_max >= 0 && cli->argument_count > cli->verb->arguments_max)
-		return cli_usage(cli, "%s: '%s' is one word too many", cli->verb->name, cli->arguments[cli->verb->arguments_max]);
+		return cli_usage(cli, "%s: '%s' is one word too many", cli->verb->name,
+				 cli->arguments[cli->verb->arguments_max]);
 	for (int i = 0; i < cli->argument_count && r == 0 && strncmp(cli->verb->arguments, "ID", 2) == 0; i++)
 		r = cli_id(cli, cli->arguments[i], &id);
 	return r;
@@ -187,8 +191,8 @@ static void parser_add(struct parser *p, const struct option_row *table)
 	for (; table->name; table++) {
 		assert(p->count < OPTIONS_MAX);
 		p->rows[p->count] = table;
-		p->options[p->count] = (struct option){ table->name, table->argument ? required_argument : no_argument, NULL,
-							256 + p->count }; /* beyond every letter */
+		p->options[p->count] = (struct option){ table->name, table->argument ? required_argument : no_argument,
+							NULL, 256 + p->count }; /* beyond every letter */
 		if (table->letter) {
 			p->letters[len++] = table->letter;
 			if (table->argument)
@@ -286,8 +290,8 @@ void print_options(const struct option_row *table)
 
 void print_verb_help(const struct verb *verb)
 {
-	printf("Usage: jobpool %s [OPTION]...%s%s\n\n%c%s.\n\nOptions:\n", verb->name, verb->arguments[0] ? " " : "", verb->arguments,
-	       verb->help[0] - 'a' + 'A', verb->help + 1);
+	printf("Usage: jobpool %s [OPTION]...%s%s\n\n%c%s.\n\nOptions:\n", verb->name, verb->arguments[0] ? " " : "",
+	       verb->arguments, verb->help[0] - 'a' + 'A', verb->help + 1);
 	for (size_t i = 0; i < VERB_TABLES_MAX && verb->tables[i]; i++)
 		print_options(verb->tables[i]);
 	print_options(global_options);
@@ -337,7 +341,8 @@ static const struct {
 
 int cli_fail_with(const struct cli *cli, const struct jobpool_error *error, const char *what)
 {
-	cli_say("%s%s%s%s%s", what ? what : "", what ? ": " : "", error->code, error->code[0] ? " " : "", error->message);
+	cli_say("%s%s%s%s%s", what ? what : "", what ? ": " : "", error->code, error->code[0] ? " " : "",
+		error->message);
 	if (cli->verb->flags & VERB_PROPAGATES)
 		return EXIT_JOBPOOL;
 	for (size_t i = 0; i < ARRAY_SIZE(exit_codes); i++)

@@ -71,7 +71,8 @@ static void print_table(const struct jobpool_value *maps, const struct map_colum
 }
 
 /* Print what a call of the library gave (@r), and free it. */
-static int print_maps(struct cli *cli, int r, struct jobpool_value *maps, const struct map_column *columns, size_t count)
+static int print_maps(struct cli *cli, int r, struct jobpool_value *maps, const struct map_column *columns,
+		      size_t count)
 {
 	if (r < 0)
 		return cli_fail(cli, NULL);
@@ -104,7 +105,7 @@ static int show_queue(struct cli *cli, const char *name)
 	struct jobpool_value *queues = NULL;
 	int r = jobpool_queues(cli->jobpool, name, &queues);
 
-	if (r < 0 || !cli_json(cli))
+	if (r < 0 || !name || !cli_json(cli))
 		return print_maps(cli, r, queues, queue_columns, ARRAY_SIZE(queue_columns));
 	if (queues->type == JOBPOOL_ARRAY && queues->count)
 		json_print_map(queues->items[0]);

@@ -36,15 +36,22 @@ static void forward_signal(struct run *run)
 	uint64_t id = jobpool_follow_id(run->follow);
 	const char *name = run->wanted == SIGINT ? "INT" : "TERM";
 	struct jobpool *second;
+	int r;
 
 	if (!run->wanted || !id)
 		return;
 	run->wanted = 0;
 	/* The first connection is busy following. */
 	second = cli_connect_again(run->cli);
-	if (second && jobpool_process_signal(second, id, name) < 0)
+	if (!second)
+		return;
+	r = jobpool_process_signal(second, id, name);
+	/* No process to signal yet: what was interrupted in the foreground shall not start later. */
+	if (r < 0 && strcmp(jobpool_error(second)->code, "ERR") == 0 && jobpool_process_terminate(second, id) == 0)
+		cli_say("cancelled job %" PRIu64 ", which was not running", id);
+	else if (r < 0)
 		cli_fail_with(run->cli, jobpool_error(second), "the signal");
-	else if (second)
+	else
 		cli_say("sent SIG%s to job %" PRIu64 "%s", name, id,
 			name[0] == 'I' ? "; press Ctrl-C again to leave it running by itself" : "");
 	jobpool_close(second);
@@ -70,7 +77,8 @@ static int say_detached(const struct run *run)
 	uint64_t id = jobpool_follow_id(run->follow);
 
 	if (id)
-		cli_say("left job %" PRIu64 " to itself; follow it with `jobpool log -f %" PRIu64 "`, get its code with `jobpool wait %" PRIu64 "`",
+		cli_say("left job %" PRIu64 " to itself; follow it with `jobpool log -f %" PRIu64
+			"`, get its code with `jobpool wait %" PRIu64 "`",
 			id, id, id);
 	else
 		cli_say("left before the daemon answered; `jobpool list` shows whether the job was submitted");
@@ -95,8 +103,8 @@ static int run_follow(struct run *run)
 			continue;
 		r = follow_print(&news, FOLLOW_BOTH);
 		if (r < 0) {
-			cli_say("cannot write the output of job %" PRIu64 ": %s; it goes on by itself", jobpool_follow_id(run->follow),
-				strerror(-r));
+			cli_say("cannot write the output of job %" PRIu64 ": %s; it goes on by itself",
+				jobpool_follow_id(run->follow), strerror(-r));
 			return EXIT_JOBPOOL;
 		}
 		if (news.job)
@@ -122,7 +130,8 @@ int verb_run(struct cli *cli)
 	r = submission_init(&s, cli, true);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	if (r == 0)
-		r = jobpool_follow_start(cli->jobpool, &s.spec, &run.follow) < 0 ? cli_fail(cli, NULL) : run_follow(&run);
+		r = jobpool_follow_start(cli->jobpool, &s.spec, &run.follow) < 0 ? cli_fail(cli, NULL)
+										 : run_follow(&run);
 	jobpool_follow_free(run.follow);
 	submission_deinit(&s);
 	return r;

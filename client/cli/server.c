@@ -13,7 +13,7 @@ const struct option_row stop_options[] = {
 
 int verb_reload(struct cli *cli)
 {
-	return jobpool_reload(cli->jobpool) < 0 ? cli_fail(cli, "the old configuration stays") : EXIT_OK;
+	return jobpool_reload(cli->jobpool) < 0 ? cli_fail(cli, NULL) : EXIT_OK;
 }
 
 int verb_stop(struct cli *cli)

@@ -88,7 +88,8 @@ static int gather_environment(const struct cli *cli, const char **variables, siz
 		if (strcmp(cli->values[i].option->name, "env") != 0 || is_overridden(cli, entry, i + 1))
 			continue;
 		if (!*entry || *entry == '=')
-			return cli_usage(cli, "--env '%s' has no name; write NAME=VALUE, or NAME to hand on ours", entry);
+			return cli_usage(cli, "--env '%s' has no name; write NAME=VALUE, or NAME to hand on ours",
+					 entry);
 		if (!strchr(entry, '='))
 			entry = find_variable(entry);
 		if (!entry)

@@ -71,10 +71,12 @@ static bool replace_braces(struct buf *out, const char *word, struct slice line)
 /**
  * The command for one line.
  *
- * @base: the command as given; @shell: its last word is a script, into which the line goes quoted, or as it is where there was no command
+ * @base: the command as given; @shell: its last word is a script, into which the line goes quoted, or as it is where
+ * there was no command
  * @words, @argv: room for the result, @argv for base->argc + 2
  */
-static size_t line_command(const struct jobpool_spec *base, bool shell, struct slice line, struct buf *words, const char **argv)
+static size_t line_command(const struct jobpool_spec *base, bool shell, struct slice line, struct buf *words,
+			   const char **argv)
 {
 	struct buf quoted = { 0 };
 	bool found = false, bare = shell && !base->argv[2][0];
@@ -184,7 +186,9 @@ static int check_usage(const struct cli *cli)
 	if (!lines && !cli->argument_count)
 		return cli_usage(cli, "a command is needed");
 	if (lines && !cli->argument_count && !cli_option(cli, "shell"))
-		return cli_usage(cli, "--each-line needs a command to give the lines to, or --shell: then each line is a script");
+		return cli_usage(
+			cli,
+			"--each-line needs a command to give the lines to, or --shell: then each line is a script");
 	if (lines && cli_option(cli, "stdin"))
 		return cli_usage(cli, "--each-line and --stdin do not go together: one input serves one job");
 	if (lines && cli_option(cli, "key"))

@@ -22,7 +22,8 @@ size_t utf8_length(const char *bytes, size_t len)
 			return 0;
 		point = point << 6 | (b[i] & 0x3f);
 	}
-	if ((need == 3 && point < 0x800) || (need == 4 && (point < 0x10000 || point > 0x10ffff)) || (point >= 0xd800 && point <= 0xdfff))
+	if ((need == 3 && point < 0x800) || (need == 4 && (point < 0x10000 || point > 0x10ffff)) ||
+	    (point >= 0xd800 && point <= 0xdfff))
 		return 0;
 	return need;
 }

@@ -6,7 +6,8 @@
 #include "buf.h"
 #include "jobpool.h"
 
-/* The length of the valid UTF-8 sequence at @bytes (1..4), 0 when there is none (also for surrogates and overlong forms). */
+/* The length of the valid UTF-8 sequence at @bytes (1..4), 0 when there is none (also for surrogates and overlong
+ * forms). */
 size_t utf8_length(const char *bytes, size_t len);
 /* Append for a terminal: control bytes and what is not UTF-8 become \xNN, a backslash stays. */
 void text_escape(struct buf *out, const char *bytes, size_t len);

@@ -42,8 +42,10 @@ int marks_start(struct marks *m, const struct message_run *run, uint64_t epoch)
 	if (index < 0)
 		return index;
 
-	m->all[index] = (struct mark){ .state = MARK_STARTED, .job_id = run->job_id, .attempt = run->attempt };
+	m->all[index] = (struct mark){ .state = MARK_STARTED, .job_id = run->job_id, .attempt = run->attempt,
+				       .end.started_wall_ms = now_wall_ms() };
 	memcpy(m->all[index].token, run->token, TOKEN_BYTES);
+	m->all[index].end.started_wall_ms = now_wall_ms();
 	m->told[index] = false;
 	r = worker_file_write_mark(m->file_fd, (unsigned)index, &m->all[index], false);
 	if (r == 0) {
@@ -56,6 +58,12 @@ int marks_start(struct marks *m, const struct message_run *run, uint64_t epoch)
 		return index;
 	write_free(m, (unsigned)index);
 	return r < 0 ? r : -ESTALE;
+}
+
+void marks_set_pid(struct marks *m, unsigned index, pid_t pid)
+{
+	m->all[index].pid = pid;
+	(void)worker_file_write_mark(m->file_fd, index, &m->all[index], false);
 }
 
 int marks_end(struct marks *m, unsigned index, const struct attempt_end *end, pid_t pid, bool sync)

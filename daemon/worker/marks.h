@@ -20,6 +20,8 @@ void marks_init(struct marks *m, int file_fd);
  * has come (the mark is cleared again); -errno when the file cannot be written. On failure nothing is to be started.
  */
 int marks_start(struct marks *m, const struct message_run *run, uint64_t epoch);
+/* The started attempt's process is known: for those who ask which it is. */
+void marks_set_pid(struct marks *m, unsigned index, pid_t pid);
 /* The outcome, into the file before anybody hears of it. @sync: so that it outlives the machine's power too. */
 int marks_end(struct marks *m, unsigned index, const struct attempt_end *end, pid_t pid, bool sync);
 /* Write an ended mark again, synced. */

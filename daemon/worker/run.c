@@ -160,6 +160,7 @@ static void start_job(struct run *r, struct launch *job, uint64_t now_ms)
 		return;
 	}
 	r->state = RUN_RUNNING;
+	marks_set_pid(r->marks, r->mark, r->pid);
 	if (job->spec->timeout_ms)
 		r->timeout_at_ms = add_ms(now_ms, job->spec->timeout_ms);
 }

@@ -206,6 +206,7 @@ class Autostart(harness.Story):
 
     def stop(self):
         subprocess.run([harness.JOBPOOL, "stop", "--kill"], env=self.home.environment(self.env), stderr=subprocess.DEVNULL, check=False)
+        harness.wait_for(lambda: not harness.processes_of(self.home.root), what="the daemon is gone")
 
     def test_the_first_command_starts_the_users_own_daemon(self):
         out, said = self.cli("run", "--", "sh", "-c", "echo hello; exit 3", check=3)

@@ -89,6 +89,8 @@ class WorkersCrash(harness.Story):
         gate = self.gate(self.jobpool)
         job = self.jobpool.submit("--", *gate.command("echo written before; sleep 61 & setsid sleep 62 &"))
         gate.wait_arrival()
+        # What the worker has not copied yet is lost with it.
+        harness.wait_for(lambda: self.jobpool.cli("log", job)[1], what="the output is kept")
         worker = next(worker for worker in self.jobpool.workers() if worker["job"] == job)
         os.kill(worker["pid"], signal.SIGKILL)
         _, _, said = self.jobpool.cli("wait", job, check=123)

@@ -33,7 +33,7 @@ START_TEST(test_outcome_has_its_word_and_exit_code)
 {
 	ck_assert_str_eq(outcome_name(rows[_i].outcome), rows[_i].name);
 	ck_assert_int_eq(outcome_parse(slice_of(rows[_i].name)), rows[_i].outcome);
-	ck_assert_int_eq(outcome_exit_code(rows[_i].outcome, rows[_i].exit_code, rows[_i].signal, rows[_i].error),
+	ck_assert_int_eq(outcome_exit_code(rows[_i].outcome, rows[_i].exit_code, rows[_i].signal, STEP_EXEC, rows[_i].error),
 			 rows[_i].expected);
 }
 END_TEST
@@ -44,7 +44,8 @@ START_TEST(test_outcome_numbers_of_a_later_version_do_no_harm)
 	ck_assert_str_eq(limit_name((enum limit)200), "unknown");
 	ck_assert_str_eq(start_step_name((enum start_step)200), "unknown");
 	ck_assert_str_eq(lost_reason_name((enum lost_reason)200), "unknown");
-	ck_assert_int_eq(outcome_exit_code((enum outcome)200, 0, 0, 0), 123);
+	ck_assert_int_eq(outcome_exit_code(OUTCOME_UNSTARTABLE, -1, 0, STEP_CWD, ENOENT), 126);
+	ck_assert_int_eq(outcome_exit_code((enum outcome)200, 0, 0, STEP_NONE, 0), 123);
 	ck_assert_int_eq(outcome_parse(SLICE("success")), OUTCOME_MAX);
 	ck_assert_int_eq(outcome_parse(SLICE("")), OUTCOME_MAX);
 }

@@ -112,7 +112,8 @@ static bool die_early(uint64_t now_ms)
 	struct worker *w = list_first(&pool->workers, struct worker, link);
 	bool opened;
 
-	opened = pool_on_crash(w, now_ms);
+	w->started_ms = now_ms;
+	opened = pool_on_early_death(w, now_ms);
 	die(w);
 	bury(w);
 	return opened;
@@ -139,8 +140,6 @@ START_TEST(test_pool_slot_stays_taken_until_its_worker_is_buried)
 	tick(NOW);
 	connect_all();
 	w = in_slot(2);
-	w->jobs_started = 1;
-	ck_assert(!pool_on_crash(w, NOW));
 	die(w);
 	tick(NOW);
 	ck_assert_uint_eq(starts, 4);
@@ -280,7 +279,7 @@ START_TEST(test_pool_crash_loop_opens_the_breaker_once)
 	}
 	ck_assert_uint_eq(opened, 1);
 	ck_assert(pool->breaker_open);
-	ck_assert(!pool_on_start_failure(pool, now_ms)); /* said once is enough */
+	ck_assert(!die_early(now_ms)); /* said once is enough */
 	before = starts;
 	ck_assert_uint_eq(tick(now_ms + 1000000), 0);
 	ck_assert_uint_eq(starts, before);
@@ -310,14 +309,14 @@ START_TEST(test_pool_reset_starts_at_once)
 }
 END_TEST
 
-START_TEST(test_pool_a_given_job_ends_the_crash_loop)
+START_TEST(test_pool_an_ended_job_ends_the_crash_loop)
 {
 	tick(NOW);
 	die_early(NOW);
 	die_early(NOW);
 	ck_assert_uint_gt(tick(NOW), NOW);
 	connect_worker(list_first(&pool->workers, struct worker, link));
-	pool_on_given(list_first(&pool->workers, struct worker, link));
+	pool_on_ended(list_first(&pool->workers, struct worker, link));
 	ck_assert_uint_eq(tick(NOW), 0);
 	ck_assert_uint_eq(pool_alive(pool), 4);
 	ck_assert_uint_eq(pool->early_deaths, 0);
@@ -332,8 +331,7 @@ START_TEST(test_pool_death_after_a_first_job_never_throttles)
 		ck_assert_uint_eq(tick(NOW), 0);
 		w = list_first(&pool->workers, struct worker, link);
 		connect_worker(w);
-		pool_on_given(w);
-		ck_assert(!pool_on_crash(w, NOW));
+		pool_on_ended(w);
 		die(w);
 		bury(w);
 	}
@@ -446,7 +444,7 @@ Suite *pool_suite(void)
 	tcase_add_test(t, test_pool_crash_loop_opens_the_breaker_once);
 	tcase_add_test(t, test_pool_open_breaker_still_retires_surplus);
 	tcase_add_test(t, test_pool_reset_starts_at_once);
-	tcase_add_test(t, test_pool_a_given_job_ends_the_crash_loop);
+	tcase_add_test(t, test_pool_an_ended_job_ends_the_crash_loop);
 	tcase_add_test(t, test_pool_death_after_a_first_job_never_throttles);
 	tcase_add_test(t, test_pool_failed_start_is_tried_again_a_second_later);
 	tcase_add_test(t, test_pool_worker_is_idle_only_when_it_may_take_a_job);

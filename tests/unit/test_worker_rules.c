@@ -96,7 +96,7 @@ static struct {
 	unsigned serials;
 	pid_t half_made;          /* the worker's child between vfork and exec, held */
 	bool tracing;             /* each system call stops the worker */
-	bool dead, killed, restarted;
+	bool dead, restarted;
 	bool daemon_is_up, greeted;
 	bool scanning, resumed;   /* inside recover_scan(); the worker has gone on */
 	bool lock_was_held;       /* when it was asked for: what happens behind that, the supervisor's DIED tells */
@@ -224,7 +224,8 @@ static bool marks_are_free(void)
 
 static void trace_worker(void)
 {
-	const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEVFORK | PTRACE_O_EXITKILL;
+	/* The thread sanitizer makes a fork of each vfork. */
+	const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEFORK | PTRACE_O_EXITKILL;
 
 	ck_assert_msg(ptrace(PTRACE_SEIZE, host.worker, 0, options) == 0,
 		      "cannot trace the worker: %s. Allow ptrace of own children (in a container: CAP_SYS_PTRACE, or a newer "
@@ -232,7 +233,20 @@ static void trace_worker(void)
 		      strerror(errno));
 }
 
-/* The job's process runs untraced; only at its birth it is held as long as its parent. */
+/* The job's process runs untraced; only at its birth it is held as long as its parent, and its parent as long as it has not
+ * come to its exec, as vfork promises. */
+static void let_half_made_exec(void)
+{
+	if (!s.half_made)
+		return;
+	ptrace(PTRACE_SETOPTIONS, s.half_made, 0, (unsigned long)PTRACE_O_TRACEEXEC);
+	ptrace(PTRACE_CONT, s.half_made, 0, 0);
+	EXPECT(waitpid(s.half_made, NULL, __WALL) == s.half_made, "the job's process is gone");
+	ptrace(PTRACE_DETACH, s.half_made, 0, 0);
+	s.half_made = 0;
+}
+
+/* Its parent is dead: it may come to its exec, or not. */
 static void release_half_made(void)
 {
 	if (s.half_made)
@@ -251,7 +265,7 @@ static void hold_half_made(void)
 
 static void resume_worker(int signal_number)
 {
-	release_half_made();
+	let_half_made_exec();
 	s.held = false;
 	ptrace(s.tracing ? PTRACE_SYSCALL : PTRACE_CONT, host.worker, 0, (unsigned long)signal_number);
 }
@@ -272,7 +286,6 @@ static void kill_worker(void)
 {
 	int status;
 
-	s.killed = true;
 	kill(host.worker, SIGKILL);
 	do
 		EXPECT(waitpid(host.worker, &status, __WALL) == host.worker, "the worker does not die");
@@ -328,7 +341,7 @@ static void on_status(int status)
 		EXPECT(false, "the worker has died by itself");
 	} else if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
 		on_system_call();
-	} else if (status >> 16 == PTRACE_EVENT_VFORK) {
+	} else if (status >> 16 == PTRACE_EVENT_VFORK || status >> 16 == PTRACE_EVENT_FORK) {
 		hold_half_made();
 		if (s.tracing)
 			on_stop(IN_VFORK, true);
