@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "link.h"
 #include "log.h"
@@ -349,6 +350,20 @@ static int serve(struct worker *w)
 
 /* -- the birth ------------------------------------------------------------------------------------------------- */
 
+/* glibc keeps signals 32 and 33 to itself and refuses to touch them, but a parent (make is one) may have left them ignored. */
+static void reset_reserved_signals(void)
+{
+	const struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		uint64_t mask;
+	} standard = { 0 };
+
+	for (long number = 32; number < SIGRTMIN; number++)
+		(void)syscall(SYS_rt_sigaction, number, &standard, NULL, sizeof(standard.mask));
+}
+
 /* All dispositions default and nothing blocked but what is ours, whatever our parent had: jobs inherit it through vfork.
  * SIGPIPE and SIGXFSZ are blocked so that a write tells its error instead. */
 static int take_signals(int *ret_fd)
@@ -358,6 +373,7 @@ static int take_signals(int *ret_fd)
 
 	for (int number = 1; number < NSIG; number++)
 		signal(number, SIG_DFL);
+	reset_reserved_signals();
 	sigaction(SIGCHLD, &no_stops, NULL);
 	sigemptyset(&mask);
 	sigaddset(&mask, SIGCHLD);

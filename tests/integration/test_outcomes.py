@@ -60,9 +60,9 @@ class Outcomes(harness.Story):
         self.assert_outcome(self.jobpool, job, "unstartable", step="exec", error=errno.ENOEXEC)
 
     def test_a_directory_that_does_not_exist_is_unstartable(self):
-        self.jobpool.cli("run", "--cwd", "/no/such", "--", "true", check=127)
+        self.jobpool.cli("run", "--cwd", "/no/such", "--", "true", check=126)
         job = self.jobpool.submit("--cwd", "/no/such", "--", "true")
-        _, _, said = self.jobpool.cli("wait", job, check=127)
+        _, _, said = self.jobpool.cli("wait", job, check=126)
         self.assertIn(b"No such file or directory", said)
         self.assert_outcome(self.jobpool, job, "unstartable", step="cwd", error=errno.ENOENT)
 
