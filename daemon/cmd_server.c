@@ -32,9 +32,9 @@ COMMAND_HANDLER(cmd_info)
 	buf_printf(&text, "\r\n# Jobs\r\nunfinished_jobs:%" PRIu64 "\r\nrunning_jobs:%" PRIu64 "\r\njobs_in_memory:%" PRIu64
 			  "\r\nattempts_started:%" PRIu64 "\r\nattempts_ended:%" PRIu64 "\r\n",
 		   jobs.unfinished, jobs.running, jobs.jobs_in_memory, jobs.started, jobs.ended);
-	buf_printf(&text, "\r\n# Store\r\ncommits:%" PRIu64 "\r\nrequests:%" PRIu64 "\r\nrequests_per_commit:%.1f\r\ndatabase_bytes:%" PRIu64
+	buf_printf(&text, "\r\n# Store\r\ncommit:%" PRIu64 "\r\ncommits:%" PRIu64 "\r\nrequests:%" PRIu64 "\r\nrequests_per_commit:%.1f\r\ndatabase_bytes:%" PRIu64
 			  "\r\nwal_bytes:%" PRIu64 "\r\n",
-		   store.commits, store.requests, store.commits ? (double)store.requests / (double)store.commits : 0.0,
+		   store_commit_number(c->store), store.commits, store.requests, store.commits ? (double)store.requests / (double)store.commits : 0.0,
 		   store.database_bytes, store.wal_bytes);
 	call->reply.failed = text.failed;
 	resp_bulk(&call->reply, (struct slice){ text.data, text.len });

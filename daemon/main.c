@@ -102,7 +102,8 @@ static int examine_config(const struct command_line *line)
 
 	if (r == 0 && line->show_config)
 		config_show(config, &text);
-	fwrite(text.data, 1, text.len, r < 0 ? stderr : stdout);
+	if (text.len)
+		fwrite(text.data, 1, text.len, r < 0 ? stderr : stdout);
 	buf_free(&text);
 	if (r < 0)
 		return EXIT_FAILURE;

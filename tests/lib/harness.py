@@ -34,6 +34,10 @@ JOBPOOLD = str(BUILD_DIR / "jobpoold")
 DEADLINE = 30
 STORY_DEADLINE = 240
 
+# libuv closes its descriptors by the bare system call, which the thread sanitizer does not see: when a thread gets the
+# number again and closes it, it takes that for a race with what the loop did with the old one.
+_TSAN_SUPPRESSIONS = "race:interceptor_close\n"  # also closedir()
+
 _LOUD = re.compile(r"\blevel=(error|warning)\b")
 _REPORT = re.compile(r"ERROR: AddressSanitizer|WARNING: ThreadSanitizer|LeakSanitizer|runtime error:")
 
@@ -121,6 +125,7 @@ class Daemon:
         self._closed = False
         (self.root / "home").mkdir()
         (self.root / "reports").mkdir()
+        (self.root / "tsan.suppressions").write_text(_TSAN_SUPPRESSIONS)
         if config is not None:
             self.write_config(config)
 
@@ -320,7 +325,7 @@ class Daemon:
             ASAN_OPTIONS=f"log_path={reports}/asan",
             LSAN_OPTIONS=f"log_path={reports}/lsan",
             UBSAN_OPTIONS=f"log_path={reports}/ubsan:print_stacktrace=1",
-            TSAN_OPTIONS=f"log_path={reports}/tsan:second_deadlock_stack=1",
+            TSAN_OPTIONS=f"log_path={reports}/tsan:second_deadlock_stack=1:suppressions={self.root}/tsan.suppressions",
         )
         return self._merged(env, extra)
 
