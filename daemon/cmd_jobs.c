@@ -139,10 +139,6 @@ static void input_new(struct commands *c, struct call *call, struct slice bytes)
 	struct input_call *in = call->context;
 	struct store_request *request;
 
-	if (!store_has_room(c->store)) {
-		call_fail(call, -ENOSPC);
-		return;
-	}
 	in->bytes = copy_slice(bytes);
 	request = in->bytes.data ? store_request_new(STORE_NEW_INPUT, on_input_id, call) : NULL;
 	if (!request) {
@@ -173,6 +169,10 @@ COMMAND_HANDLER(cmd_input)
 	}
 	if (argv[3].len > c->config->limits.input_bytes) {
 		call_error(call, "LIMIT", "an input has at most %" PRIu64 " bytes (limits.input_bytes)", c->config->limits.input_bytes);
+		return;
+	}
+	if (!store_has_room(c->store)) {
+		call_fail(call, -ENOSPC);
 		return;
 	}
 	in = call->context = calloc(1, sizeof(*in));

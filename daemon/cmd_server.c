@@ -63,8 +63,9 @@ COMMAND_HANDLER(cmd_shutdown)
 		call_error(call, "SYNTAX", "SHUTDOWN [LEAVE|KILL]");
 		return;
 	}
-	call->from_memory = true; /* the end itself is told by the connection's end */
+	call->from_memory = true; /* the end itself is told by the connection's */
 	call_ok(call);
+	call_hold_until_exit(call);
 	c->shutdown(c->server, kill ? STOP_KILL : STOP_LEAVE);
 }
 

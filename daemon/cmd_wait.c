@@ -249,16 +249,18 @@ static void on_growth(struct output_watch *watch)
 static void follow_watch(struct follow *f)
 {
 	struct output_watch *watch = calloc(1, sizeof(*watch));
+	int r;
 
 	if (!watch)
 		return; /* the job's end is heard of all the same */
 	watch->on_growth = on_growth;
 	watch->on_closed = on_watch_closed;
 	watch->context = f;
-	if (output_watch_start(f->call->commands->loop, watch, f->read.paths) < 0) {
+	r = output_watch_start(f->call->commands->loop, watch, f->read.paths);
+	if (r == -ENOENT)
 		free(watch);
+	if (r < 0)
 		return;
-	}
 	f->watch = watch;
 	f->look_again = true;
 }

@@ -4,6 +4,7 @@
 #include "conn.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -536,6 +537,14 @@ void conns_stop(struct conns *cs)
 	}
 	uv_close((uv_handle_t *)&cs->prepare, on_handle_closed);
 	uv_close((uv_handle_t *)&cs->idle, on_handle_closed);
+}
+
+void call_hold_until_exit(struct call *call)
+{
+	int fd;
+
+	if (call->conn && uv_fileno((uv_handle_t *)&call->conn->pipe, &fd) == 0)
+		(void)fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
 int conn_start(struct conns *cs, int fd, const struct peer *peer)

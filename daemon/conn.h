@@ -64,6 +64,10 @@ void conns_drain(struct conns *cs);
 /* The store is closed, all is on disk: write what is finished as far as the peers take it at once, close everything, free @cs. */
 void conns_stop(struct conns *cs);
 
+/* Keep the connection of this request open until the process is gone: a descriptor that nobody closes. Its peer sees the end when all
+ * locks are free. */
+void call_hold_until_exit(struct call *call);
+
 /* Serve a connected socket. 0, or -errno: then the caller closes @fd. */
 int conn_start(struct conns *cs, int fd, const struct peer *peer);
 uint64_t conn_id(const struct conn *conn);

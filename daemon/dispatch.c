@@ -346,7 +346,8 @@ static void take_ready_row(struct dispatch *d, struct queue *queue, const struct
 
 	if (!job) {
 		job = dispatch_job_from_row(d, row);
-	} else if (job->dead || job->state != JOB_READY || job->claim != CLAIM_NONE || !list_is_empty(&job->link)) {
+	} else if (job->dead || job->state != JOB_READY || job->claim != CLAIM_NONE || !list_is_empty(&job->link) ||
+		   job->priority != row->priority) {
 		return; /* memory knows better */
 	}
 	if (!job)
@@ -771,6 +772,9 @@ void dispatch_on_batch(struct dispatch *d)
 		if (queue->zero_ticket && queue->zero_ticket <= committed) {
 			queue->zero_ticket = 0;
 			queue->zero_commit = store_commit_number(d->store);
+			/* Again, for who asked with SINCE when the queue had jobs anew and this number was not known yet. */
+			if (d->events.on_queue_idle)
+				d->events.on_queue_idle(queue, d->events.context);
 		}
 	list_for_each(pool, &d->pools, link) {
 		pool_on_commit(pool);
@@ -793,6 +797,8 @@ void dispatch_reader_end(struct dispatch *d, struct job *job)
 		return;
 	tell_all_recorded(d);
 	dispatch_settle(d, job);
+	if (d->stopping)
+		dispatch_consider_stop(d); /* what was recorded may have waited for this read only */
 }
 
 /* ---- what workers say ---- */

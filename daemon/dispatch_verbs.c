@@ -196,14 +196,16 @@ static void apply(struct change *c, const struct job_row *rows)
 static void on_loaded(struct store_request *request)
 {
 	struct change *c = request->context;
+	size_t i = 0;
 
-	for (size_t i = 0; i < c->count; i++)
-		if (request->u.load.rows[i].id == 0) {
-			c->done(c->context, -ENOENT, c->ids[i]);
-			change_free(c);
-			return;
-		}
-	apply(c, request->u.load.rows);
+	while (request->status == 0 && i < c->count && request->u.load.rows[i].id)
+		i++;
+	if (request->status < 0)
+		c->done(c->context, request->status, 0);
+	else if (i < c->count)
+		c->done(c->context, -ENOENT, c->ids[i]);
+	else
+		apply(c, request->u.load.rows);
 	change_free(c);
 }
 

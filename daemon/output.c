@@ -336,9 +336,9 @@ int output_watch_start(uv_loop_t *loop, struct output_watch *watch, char paths[2
 	}
 	if (!watch->open_handles)
 		return -ENOENT;
-	if (r < 0) /* no inotify watch is left: the caller hears of the job's end, though not of growth */
+	if (r < 0) /* no inotify watch is left */
 		output_watch_stop(watch);
-	return 0;
+	return r < 0 ? -EBUSY : 0;
 }
 
 void output_watch_stop(struct output_watch *watch)

@@ -66,6 +66,9 @@ struct output_watch {
 	void (*on_closed)(struct output_watch *watch);
 };
 
-/* Zeroed, callbacks set. 0, and on_closed follows output_watch_stop(); -errno: nothing is open. @paths: "" = no such stream. */
+/* Zeroed, callbacks set. @paths: "" = no such stream.
+ *
+ * Returns 0, and on_closed follows output_watch_stop(); -ENOENT: nothing is open, the caller frees @watch; -EBUSY: it cannot be watched (no
+ * inotify instance or watch is left), on_closed follows, and @watch is not to be touched any more. */
 int output_watch_start(uv_loop_t *loop, struct output_watch *watch, char paths[2][OUTPUT_PATH_BYTES]);
 void output_watch_stop(struct output_watch *watch);

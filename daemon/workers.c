@@ -286,7 +286,7 @@ static void judge_orphan(struct workers *ws, struct worker *w)
 	struct mark marks[MARKS_PER_WORKER];
 	bool started = false, retired = false;
 
-	if (w->file_fd < 0 || worker_file_is_locked(w->file_fd) != 0)
+	if ((w->file_fd < 0 && worker_file_open(ws->directory_fd, w->id, &w->file_fd) < 0) || worker_file_is_locked(w->file_fd) != 0)
 		return;
 	read_marks(ws, w, marks);
 	for (unsigned i = 0; i < MARKS_PER_WORKER; i++)

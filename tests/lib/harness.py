@@ -39,6 +39,12 @@ STORY_DEADLINE = 240
 _TSAN_SUPPRESSIONS = "race:interceptor_close\n"  # also closedir()
 
 _LOUD = re.compile(r"\blevel=(error|warning)\b")
+# A shell without job control starts its background jobs with SIGINT ignored, and an ignored signal is inherited: a story
+# that sends one needs the default.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The leak checker was at work when the supervisor killed its process: it tells of a thread that is gone, not of a leak.
+_KILLED_LATE = re.compile(r"(==\d+==Unable to get registers from thread \d+\.\s*)+")
 _REPORT = re.compile(r"ERROR: AddressSanitizer|WARNING: ThreadSanitizer|LeakSanitizer|runtime error:")
 
 
@@ -304,8 +310,8 @@ class Daemon:
         ]
 
     def _sanitizer_reports(self):
-        reports = sorted((self.root / "reports").iterdir())
-        return [f"sanitizer report {report.name}:\n{report.read_text(errors='replace')[:20000]}" for report in reports]
+        reports = {path.name: path.read_text(errors="replace") for path in sorted((self.root / "reports").iterdir())}
+        return [f"sanitizer report {name}:\n{text[:20000]}" for name, text in reports.items() if not _KILLED_LATE.fullmatch(text)]
 
     def _print_log(self):
         """For the test's own log, which `make check` shows when the test fails."""
