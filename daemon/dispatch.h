@@ -99,8 +99,8 @@ void dispatch_reconfigure(struct dispatch *d, const struct config *config);
 void dispatch_on_batch(struct dispatch *d);
 
 enum dispatch_stop { STOP_LEAVE, STOP_KILL };
-/* Start nothing more; LEAVE: un-claim what waits; KILL: end jobs, workers and supervisor, record how they ended. Then
- * @on_stopped from the loop, all handles closed; the store is still open. A KILL may follow a LEAVE. */
+/* Start nothing more, un-claim what waits; KILL: end jobs, workers and supervisor, record how they ended. Then
+ * @on_stopped from the loop, all handles closed; the store is still open. The first call counts. */
 void dispatch_stop(struct dispatch *d, enum dispatch_stop how, void (*on_stopped)(void *context), void *context);
 
 struct dispatch_figures { uint64_t jobs_in_memory, unfinished, running, started, ended; };

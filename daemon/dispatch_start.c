@@ -167,6 +167,10 @@ static int apply_config(struct dispatch *d)
 		for (size_t q = 0; q < config->queue_count; q++)
 			dispatch_find_queue(d, slice_of(config->queues[q]))->pool = pool;
 	}
+	list_for_each(queue, &d->queues, link)
+		if (!queue->pool && queue_unfinished(queue))
+			log_warning("no pool of the configuration serves this queue: its jobs wait", "queue=%s unfinished=%" PRIu64, queue->name,
+				    queue_unfinished(queue));
 	return 0;
 }
 
@@ -452,7 +456,7 @@ static void kill_jobs(struct dispatch *d)
 
 void dispatch_stop(struct dispatch *d, enum dispatch_stop how, void (*on_stopped)(void *context), void *context)
 {
-	if (d->stopping && d->how == STOP_KILL)
+	if (d->stopping)
 		return;
 	d->stopping = true;
 	d->serving = false;

@@ -31,8 +31,13 @@ static void on_updated(struct store_request *request)
 	struct job *job = request->context;
 
 	/* The job is not in the state that memory said: it was removed while we read it. */
-	if (request->status < 0)
+	if (request->status < 0) {
 		dispatch_erase(request->context2, job);
+		if (request->u.update.from == JOB_DONE) { /* what a retry took off the totals: it has ended for good */
+			queue_count_step(job->queue, JOB_STATE_MAX, JOB_DONE, request->u.update.outcome);
+			queue_count_step(job->queue, JOB_DONE, JOB_STATE_MAX, request->u.update.outcome);
+		}
+	}
 	dispatch_stored(request->context2, job);
 }
 
@@ -122,6 +127,7 @@ static bool retry(struct dispatch *d, struct job *job, const struct change *c)
 	job->cancelling = false;
 	request->u.update.max_attempts = job->max_attempts;
 	request->u.update.cancelling = false;
+	request->u.update.outcome = job->outcome; /* for on_updated() */
 	store_post(d->store, request);
 	dispatch_step(d, job, JOB_READY, OUTCOME_NONE);
 	return true;

@@ -48,7 +48,7 @@ static int read_at(int fd, struct output_stream *s, uint64_t end)
 
 static int read_running(int fd, struct output_stream *s, bool restart)
 {
-	uint64_t start, end, again_start, again_end;
+	uint64_t start = 0, end = 0, again_start = 0, again_end = 0;
 	struct stat st;
 	int r;
 

@@ -28,7 +28,8 @@
 #include "worker_proto.h"
 
 #define LOCK_NAME "jobpoold.lock"
-#define DESCRIPTORS_OWN 256 /* for store, workers, files that are being read: never given to clients */
+#define DESCRIPTORS_OWN 256 /* for store, supervisor, files that are being read: never given to clients */
+#define DESCRIPTORS_PER_WORKER 2 /* nor these: its connection and its file */
 
 static const int stop_signals[] = { SIGTERM, SIGINT };
 
@@ -52,7 +53,6 @@ struct server {
 	bool signals_open;
 	uint64_t connections_max;     /* by limits.connections and by the descriptors we may have */
 	bool stopping;
-	enum dispatch_stop how;
 	rlim_t job_descriptors;           /* soft limit that jobs get */
 };
 
@@ -259,11 +259,14 @@ static rlim_t raise_descriptors(void)
 
 static void apply_limits(struct server *s)
 {
+	uint64_t own = DESCRIPTORS_OWN;
 	struct rlimit limit;
 
 	s->connections_max = s->config->limits.connections;
+	for (size_t i = 0; i < s->config->pool_count; i++)
+		own += DESCRIPTORS_PER_WORKER * (uint64_t)config_pool_size(&s->config->pools[i]);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-		uint64_t for_clients = limit.rlim_cur > 2 * DESCRIPTORS_OWN ? limit.rlim_cur - DESCRIPTORS_OWN : limit.rlim_cur / 2;
+		uint64_t for_clients = limit.rlim_cur > 2 * own ? limit.rlim_cur - own : limit.rlim_cur / 2;
 
 		s->connections_max = MIN(s->connections_max, MAX(for_clients, 1));
 	}
@@ -362,8 +365,8 @@ static void on_fatal(const char *message, void *context)
 static int reload(void *context, struct buf *errors)
 {
 	struct server *s = context;
-	struct config *next, *old = s->config;
-	char *path;
+	struct config *next = NULL, *old = s->config;
+	char *path = NULL;
 	int r = server_load_config(s->options, &next, &path, errors);
 
 	if (r == 0) {
@@ -436,11 +439,10 @@ static void stop(void *context, enum dispatch_stop how)
 {
 	struct server *s = context;
 
-	if (s->stopping && how <= s->how)
+	if (s->stopping)
 		return;
 	log_info("stopping", "running_jobs=%s", how == STOP_KILL ? "ended" : "left");
 	s->stopping = true;
-	s->how = how;
 	listener_stop(s->listener);
 	s->listener = NULL;
 	dispatch_stop(s->dispatch, how, on_dispatch_stopped, s);

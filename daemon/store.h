@@ -166,7 +166,7 @@ struct store_request {
 			uint64_t job_id;
 			enum job_state from, to;
 			int32_t priority;
-			enum outcome outcome;  /* to DONE: of the job (no attempt is touched) */
+			enum outcome outcome;  /* to DONE: of the job (no attempt is touched); else not looked at */
 			bool cancelling;
 			struct slice cancelled_by; /* data NULL = leave as it is (a job that leaves JOB_DONE loses it) */
 			uint32_t max_attempts; /* 0 = leave as it is */

@@ -462,8 +462,8 @@ int change_remove_jobs(struct ops *ops, struct store_request *request)
 	if (!removal->gone)
 		return SQLITE_NOMEM;
 	for (size_t i = 0; code == SQLITE_OK && i < removal->count; i++) {
-		struct record record;
-		bool found;
+		struct record record = { 0 };
+		bool found = false;
 
 		code = load_record(ops, removal->ids[i], &found, &record);
 		if (code != SQLITE_OK || !found || record.state != JOB_DONE)
@@ -511,8 +511,8 @@ int change_clean(struct ops *ops, struct store_request *request)
 		return SQLITE_NOMEM;
 	code = collect_finished(ops, request);
 	for (size_t i = 0; code == SQLITE_OK && i < clean->count; i++) {
-		struct record record;
-		bool found;
+		struct record record = { 0 };
+		bool found = false;
 
 		code = load_record(ops, clean->ids[i], &found, &record);
 		if (code == SQLITE_OK)

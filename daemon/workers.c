@@ -485,6 +485,7 @@ static struct worker *adopt_caller(struct workers *ws, uint64_t id)
 	}
 	list_for_each(other, &w->pool->workers, link)
 		w->leaving |= other != w && other->slot == w->slot;
+	watch_unheard(ws); /* should the call end before it is taken */
 	log_info("a worker of before our start has called", "worker=%" PRIu64 " pool=%s slot=%" PRIu32, id, w->pool->name, w->slot);
 	return w;
 }

@@ -163,10 +163,20 @@ static int start_daemon(struct cli *cli, const char *socket_path, uint64_t recon
 		return r;
 	}
 	r = socket_path_user(path, sizeof(path), true);
-	if (r == 0)
-		r = state_directory_user(state, sizeof(state), true);
 	if (r < 0) {
-		cli_say("cannot start your own daemon: its directories cannot be made: %s", strerror(-r));
+		cli_say("cannot start your own daemon: the directory of its socket %s cannot be made: %s", socket_path,
+			strerror(-r));
+		return r;
+	}
+	r = state_directory_user(state, sizeof(state), false);
+	if (r < 0) {
+		cli_say("cannot start your own daemon: there is no place for its state: %s; set HOME or XDG_STATE_HOME",
+			strerror(-r));
+		return r;
+	}
+	r = state_directory_user(state, sizeof(state), true);
+	if (r < 0) {
+		cli_say("cannot start your own daemon: its state directory %s cannot be made: %s", state, strerror(-r));
 		return r;
 	}
 	snprintf(log_path, sizeof(log_path), "%s/%s", state, LOG_NAME);
@@ -236,8 +246,7 @@ int cli_connect(struct cli *cli)
 			"with --socket or JOBPOOL_SOCKET",
 			choice.path, strerror(-r), choice.path);
 	else if (r == -EACCES)
-		cli_say("you may not use the daemon at %s; its users are the members of the group that owns the socket",
-			choice.path);
+		cli_say("you may not use the daemon at %s: it serves its own user and root", choice.path);
 	else if (r < 0)
 		cli_say("%s", error.message);
 	if (r == -EACCES && !(cli->verb->flags & VERB_PROPAGATES))

@@ -153,7 +153,8 @@ int verb_clean(struct cli *cli)
 		r = jobpool_result_clean(cli->jobpool, filters, count, &removed) < 0 ? cli_fail(cli, NULL) : 0;
 		sum += r ? 0 : removed;
 	} while (r == 0 && removed);
-	printf("%" PRIu64 "\n", sum);
+	if (r == 0 || sum)
+		printf("%" PRIu64 "\n", sum);
 	free(filters);
 	return r;
 }

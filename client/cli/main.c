@@ -1,4 +1,5 @@
 /* jobpool, the command line client. The table of verbs is the source of dispatch and of all --help. */
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "build_config.h"
@@ -17,7 +18,8 @@
 
 #define COMMAND_NOTE                                                                                                   \
 	"The first word that is no option begins the command; options behind it are the command's.\n"                  \
-	"DURATION: 500ms, 10s, 1h30m. SIZE: 64KiB, 10MB.\n"
+	"DURATION: 500ms, 10s, 1h30m; a bare number is seconds. SIZE: 64KiB, 10MB; a bare number is bytes.\n"           \
+	"--key: the same command, directory, environment and options, else the submission is refused.\n"
 
 static const struct verb verbs[] = {
 	{ "submit", "COMMAND [ARGUMENT]...", "submit a command and print its id", verb_submit, VERB_COMMAND | VERB_STARTS | VERB_CONNECTS, 0, -1,
@@ -28,7 +30,10 @@ static const struct verb verbs[] = {
 	  "line; the first refusal ends it.\n" },
 	{ "run", "COMMAND [ARGUMENT]...", "submit a command, show its output and return its exit code", verb_run,
 	  VERB_COMMAND | VERB_STARTS | VERB_PROPAGATES | VERB_CONNECTS, 1, -1, { submit_options, reconnect_options },
-	  COMMAND_NOTE "Ctrl-C interrupts the job; twice leaves it running by itself.\n" },
+	  COMMAND_NOTE
+	  "stdout and stderr of the job are kept apart; its stdin is empty unless --stdin is given.\n"
+	  "Ctrl-C interrupts the job; twice leaves it running by itself. So does any other end of `jobpool run`:\n"
+	  "killed, or nobody reads its output.\n" },
 	{ "wait", "ID...", "wait until jobs are done; returns the first exit code that is not 0", verb_wait,
 	  VERB_STARTS | VERB_PROPAGATES, 1, -1, { wait_options, timeout_options, reconnect_options, json_options }, JSON_NOTE },
 	{ "join", "[QUEUE]...", "wait until queues (all, without a name) have no unfinished job", verb_join, VERB_STARTS, 0, -1,
@@ -64,6 +69,41 @@ static const struct verb *find_verb(const char *name)
 		if (strcmp(verbs[i].name, name) == 0)
 			return &verbs[i];
 	return NULL;
+}
+
+/* What users of other job runners type first. */
+static const struct {
+	const char *name, *meant;
+} habits[] = {
+	{ "add", "submit" },    { "enqueue", "submit" }, { "start", "release" },  { "exec", "run" },
+	{ "ls", "list" },       { "ps", "list" },        { "status", "list" },    { "jobs", "list" },
+	{ "inspect", "show" },  { "info", "show" },      { "logs", "log" },       { "follow", "log -f" },
+	{ "tail", "log -f" },   { "rm", "remove" },      { "stash", "hold" },     { "restart", "retry" },
+	{ "queues", "queue" },  { "parallel", "pools" }, { "pause", "queue pause" }, { "resume", "queue resume" },
+	{ "shutdown", "stop" },
+};
+
+/* Whether two neighbouring letters changed places, or one letter is wrong, missing or too much. */
+static bool is_slip(const char *typed, const char *name)
+{
+	while (*typed && *typed == *name) {
+		typed++;
+		name++;
+	}
+	return strcmp(typed, name + !!*name) == 0 || strcmp(typed + !!*typed, name) == 0 ||
+	       (*typed && *name && strcmp(typed + 1, name + 1) == 0) ||
+	       (*typed && typed[0] == name[1] && typed[1] == name[0] && strcmp(typed + 2, name + 2) == 0);
+}
+
+static int unknown_verb(const struct cli *cli, const char *typed)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(habits); i++)
+		if (strcmp(typed, habits[i].name) == 0)
+			return cli_usage(cli, "there is no verb '%s'; did you mean '%s'?", typed, habits[i].meant);
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (is_slip(typed, verbs[i].name))
+			return cli_usage(cli, "there is no verb '%s'; did you mean '%s'?", typed, verbs[i].name);
+	return cli_usage(cli, "there is no verb '%s'", typed);
 }
 
 static void print_help(void)
@@ -124,17 +164,29 @@ static int parse(struct cli *cli, int argc, char **argv)
 		return 0;
 	cli->verb = find_verb(argc ? argv[0] : list);
 	if (!cli->verb)
-		return cli_usage(cli, "there is no verb '%s'", argv[0]);
+		return unknown_verb(cli, argv[0]);
 	if (cli_parse(cli, argc ? argc : 1, argc ? argv : bare))
 		return 0;
 	fprintf(stderr, "Try `jobpool %s --help`.\n", cli->verb->name);
 	return cli->verb->flags & VERB_PROPAGATES ? EXIT_JOBPOOL : EXIT_USAGE;
 }
 
+/* Our own descriptors must not become a closed stdin, stdout or stderr: the socket would be read as input, or get our
+ * output. What stands in for them fails as a closed one does. */
+static void occupy_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
 	struct cli cli = { 0 };
-	int code = parse(&cli, argc, argv);
+	int code;
+
+	occupy_standard_descriptors();
+	code = parse(&cli, argc, argv);
 
 	if (code == 0 && cli.verb)
 		code = run_verb(&cli);

@@ -60,12 +60,13 @@ int cli_wire_options(const struct cli *cli, struct jobpool_option **ret_options,
 	size_t size = sizeof(struct jobpool_option) + OPTION_WORD_BYTES, max = cli->value_count + WIRE_OPTIONS_MORE,
 	       count = 0;
 	struct jobpool_option *options = calloc(max, size);
-	char(*words)[OPTION_WORD_BYTES] = (char(*)[OPTION_WORD_BYTES])(options + max);
+	char(*words)[OPTION_WORD_BYTES];
 
 	if (!options) {
 		cli_say("out of memory");
 		return cli_own_failure(cli);
 	}
+	words = (char(*)[OPTION_WORD_BYTES])(options + max);
 	for (size_t i = 0; i < cli->value_count; i++) {
 		const struct cli_value *value = &cli->values[i];
 

@@ -38,7 +38,7 @@ static void value_cell(struct table *table, const char *name, const struct jobpo
 	struct buf text = { 0 };
 	char time[TIME_TEXT_BYTES];
 
-	if (!value || value->type == JOBPOOL_NIL)
+	if (!value || value->type == JOBPOOL_NIL || (strcmp(name, "started_at") == 0 && !value->integer))
 		buf_append_text(&text, "-");
 	else if (value->type == JOBPOOL_BYTES)
 		text_escape(&text, value->bytes, value->count);

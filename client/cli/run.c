@@ -85,6 +85,18 @@ static int say_detached(const struct run *run)
 	return EXIT_DETACHED;
 }
 
+static int say_lost(const struct run *run)
+{
+	uint64_t id = jobpool_follow_id(run->follow);
+	int code = cli_fail(run->cli, NULL);
+
+	if (id)
+		cli_say("job %" PRIu64 " is not ended by that; `jobpool log -f %" PRIu64 "` shows it, `jobpool wait %" PRIu64
+			"` gets its code",
+			id, id, id);
+	return code;
+}
+
 static int run_follow(struct run *run)
 {
 	struct jobpool_news news;
@@ -95,7 +107,7 @@ static int run_follow(struct run *run)
 		if (r == -EINTR)
 			take_signals(run);
 		else if (r < 0)
-			return cli_fail(run->cli, NULL);
+			return say_lost(run);
 		if (run->detached)
 			return say_detached(run);
 		forward_signal(run);

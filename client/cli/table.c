@@ -89,6 +89,7 @@ void table_flush(struct table *table)
 	size_t width = line_width(), left = width;
 	const char *cell = table->cells.data;
 
+	assert(table->column_count > 0);
 	if (!table->headed)
 		for (size_t i = 0; i < table->column_count; i++)
 			print_cell(table, i, table->columns[i].title, &left);

@@ -184,7 +184,7 @@ static void reset(struct run *r, unsigned mark)
 int run_start(struct run *r, const struct message_run *message, uint64_t epoch, struct slice queue, struct slice spec_data,
 	      struct slice environment, uint64_t now_ms)
 {
-	struct spec spec;
+	struct spec spec = { 0 };
 
 	if (r->state != RUN_IDLE)
 		return 0;
