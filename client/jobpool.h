@@ -261,6 +261,8 @@ int jobpool_pool_map_drain(struct jobpool_map *map);
 void jobpool_pool_map_free(struct jobpool_map *map); /* forgets what was not answered; NULL is fine */
 
 int jobpool_pools(struct jobpool *jobpool, struct jobpool_value **ret_pools);     /* array of maps, see POOLS */
+/* Close the pool's breaker: start its workers again. */
+int jobpool_pool_reset(struct jobpool *jobpool, const char *pool);
 int jobpool_workers(struct jobpool *jobpool, struct jobpool_value **ret_workers); /* array of maps, see WORKERS */
 
 /* --- Queue --- */

@@ -151,6 +151,11 @@ int jobpool_pools(struct jobpool *c, struct jobpool_value **ret_pools)
 	return ASK(c, true, ret_pools, "POOLS");
 }
 
+int jobpool_pool_reset(struct jobpool *c, const char *pool)
+{
+	return ASK(c, true, NULL, "POOL", "RESET", pool);
+}
+
 int jobpool_workers(struct jobpool *c, struct jobpool_value **ret_workers)
 {
 	return ASK(c, true, ret_workers, "WORKERS");

@@ -551,7 +551,7 @@ static void explain_ready(const struct queue *queue, struct buf *out)
 	else if (!pool)
 		buf_printf(out, "ready: no pool of the configuration serves queue %s", queue->name);
 	else if (pool->breaker_open)
-		buf_printf(out, "ready: the workers of pool %s died again and again and are no longer started; POOL RESET %s tries again",
+		buf_printf(out, "ready: the workers of pool %s died again and again and are no longer started; `jobpool pools reset %s` tries again",
 			   pool->name, pool->name);
 	else if (!pool_alive(pool))
 		buf_printf(out, "ready: pool %s has no worker yet", pool->name);

@@ -952,7 +952,9 @@ static void on_dead(struct worker *w, const struct mark marks[MARKS_PER_WORKER],
 		return; /* its file stays, and the next start records what it tells */
 	forget_recorded(d, w);
 	dispatch_add_recorded(d, w, 0, NULL);
-	tell_if_committed(d);
+	tell_if_committed(d); /* may bury and free it */
+	if (d->stopping)
+		dispatch_consider_stop(d);
 }
 
 static void on_supervisor(void *context)

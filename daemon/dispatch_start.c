@@ -418,8 +418,8 @@ void dispatch_consider_stop(struct dispatch *d)
 			return;
 		d->quit_sent = workers_quit(d->workers);
 	}
-	/* With a supervisor: it says how all ended, then its connection ends. What that left to record is recorded first. */
-	if (!workers_have_supervisor(d->workers) && list_is_empty(&d->recorded))
+	/* With a supervisor: it says how all ended, then its connection ends. What that left to hear and to record comes first. */
+	if (!workers_have_supervisor(d->workers) && !workers_are_dying(d->workers) && list_is_empty(&d->recorded))
 		finish(d);
 }
 

@@ -102,13 +102,21 @@ int link_accept(uv_stream_t *listener, struct link **ret_link)
 	return 0;
 }
 
+/* A peer that has gone may have said something before; the end of its stream tells when all is read. */
+static void write_failed(struct link *link, int error)
+{
+	link->deaf = true;
+	if (error != UV_EPIPE && error != UV_ECONNRESET)
+		link_stop(link);
+}
+
 static void on_written(uv_write_t *request, int status)
 {
 	struct link_write *w = container_of(request, struct link_write, request);
 	struct link *link = request->handle->data;
 
 	if (status < 0)
-		link_stop(link);
+		write_failed(link, status);
 	free(w->data);
 	free(w);
 }
@@ -143,7 +151,7 @@ void link_send(struct link *link, enum message_type type, uint64_t epoch, const 
 	uv_buf_t piece;
 	int sent;
 
-	if (link->stopped)
+	if (link->stopped || link->deaf)
 		return;
 	message_append(&frame, type, epoch, body, body_len, tails, tail_count);
 	if (frame.failed) {
@@ -157,7 +165,7 @@ void link_send(struct link *link, enum message_type type, uint64_t epoch, const 
 	if (sent == UV_EAGAIN)
 		sent = 0;
 	if (sent < 0)
-		link_stop(link);
+		write_failed(link, sent);
 	else if ((size_t)sent < frame.len)
 		send_later(link, frame.data + sent, frame.len - (size_t)sent);
 	buf_free(&frame);

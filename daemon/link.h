@@ -21,12 +21,13 @@ struct link {
 	void *context, *owner;             /* the owner's */
 	struct list list;                  /* for the owner's use; unlinked at the start */
 	bool stopped;
+	bool deaf;                         /* the peer has closed its end; its last words are still to be read */
 };
 
 /* Accept a connection from a listening pipe. 0 or -errno. on_message and on_closed are to be set at once. */
 int link_accept(uv_stream_t *listener, struct link **ret_link);
 /* Any number of times, from any callback; on_closed follows from the loop (once). */
 void link_stop(struct link *link);
-/* Send one frame. */
+/* Send one frame. Into nothing where the peer is gone: what it said before comes first, then on_closed. */
 void link_send(struct link *link, enum message_type type, uint64_t epoch, const void *body, size_t body_len, const struct slice *tails,
 	       size_t tail_count);

@@ -195,6 +195,16 @@ bool workers_expect_supervisor(const struct workers *ws)
 	return ws->supervisor && supervisor_is_coming(ws->supervisor);
 }
 
+bool workers_are_dying(const struct workers *ws)
+{
+	struct entry *e, *tmp;
+
+	HASH_ITER(hh, ws->by_id, e, tmp)
+		if (e->worker->died && e->worker->empty && e->worker->connection)
+			return true;
+	return false;
+}
+
 void workers_kill(struct workers *ws, struct worker *w)
 {
 	if (w->died || w->killed)
@@ -257,7 +267,7 @@ static void report_crash(struct workers *ws, struct worker *w, const char *how)
 	log_warning("worker died", "worker=%" PRIu64 " pool=%s slot=%" PRIu32 " pid=%d how=\"%s\" jobs=%" PRIu64, w->id, pool->name, w->slot, w->pid,
 		    how, w->jobs_done);
 	if (!had_a_job(ws, w) && pool_on_early_death(w, uv_now(ws->loop)))
-		log_error("pool stops starting workers: they die before their first job; see the lines above, then `jobpool pools reset`",
+		log_error("pool stops starting workers: they die before their first job; see the lines above, then `jobpool pools reset NAME`",
 			  "pool=%s deaths=%" PRIu32, pool->name, pool->early_deaths);
 }
 

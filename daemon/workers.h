@@ -59,5 +59,7 @@ void workers_retire_all(struct workers *ws);
 bool workers_quit(struct workers *ws);
 bool workers_have_supervisor(const struct workers *ws); /* connected and ready */
 bool workers_expect_supervisor(const struct workers *ws); /* not connected or not ready, but started by us */
+/* One is dead, and its connection has not told its end yet: on_dead follows. */
+bool workers_are_dying(const struct workers *ws);
 /* Leave workers and supervisor alone, close everything; on_stopped follows. */
 void workers_stop(struct workers *ws);

@@ -19,7 +19,7 @@
 #define COMMAND_NOTE                                                                                                   \
 	"The first word that is no option begins the command; options behind it are the command's.\n"                  \
 	"DURATION: 500ms, 10s, 1h30m; a bare number is seconds. SIZE: 64KiB, 10MB; a bare number is bytes.\n"           \
-	"--key: the same command, directory, environment and options, else the submission is refused.\n"
+	"--key: the first submission counts; one with another queue, directory or command is refused.\n"
 
 static const struct verb verbs[] = {
 	{ "submit", "COMMAND [ARGUMENT]...", "submit a command and print its id", verb_submit, VERB_COMMAND | VERB_STARTS | VERB_CONNECTS, 0, -1,
@@ -32,8 +32,8 @@ static const struct verb verbs[] = {
 	  VERB_COMMAND | VERB_STARTS | VERB_PROPAGATES | VERB_CONNECTS, 1, -1, { submit_options, reconnect_options },
 	  COMMAND_NOTE
 	  "stdout and stderr of the job are kept apart; its stdin is empty unless --stdin is given.\n"
-	  "Ctrl-C interrupts the job; twice leaves it running by itself. So does any other end of `jobpool run`:\n"
-	  "killed, or nobody reads its output.\n" },
+	  "Ctrl-C interrupts the job; twice leaves it running by itself, and so does kill -9 of `jobpool run`,\n"
+	  "or that nobody reads its output any more. SIGTERM is passed on to the job.\n" },
 	{ "wait", "ID...", "wait until jobs are done; returns the first exit code that is not 0", verb_wait,
 	  VERB_STARTS | VERB_PROPAGATES, 1, -1, { wait_options, timeout_options, reconnect_options, json_options }, JSON_NOTE },
 	{ "join", "[QUEUE]...", "wait until queues (all, without a name) have no unfinished job", verb_join, VERB_STARTS, 0, -1,
@@ -55,7 +55,8 @@ static const struct verb verbs[] = {
 	{ "clean", "", "remove all finished jobs and print how many", verb_clean, VERB_STARTS, 0, 0, { clean_options }, NULL },
 	{ "queue", "[NAME | pause NAME | resume NAME]", "list queues, show one, pause or resume one", verb_queue, VERB_STARTS | VERB_CONNECTS, 0, 2,
 	  { json_options }, "A paused queue takes jobs and starts none.\n" },
-	{ "pools", "", "list pools", verb_pools, VERB_STARTS, 0, 0, { json_options }, NULL },
+	{ "pools", "[reset NAME]", "list pools, or start the workers of one again", verb_pools, VERB_STARTS | VERB_CONNECTS, 0, 2, { json_options },
+	  "A pool whose workers died again and again before a first job starts no more of them (breaker open) until it is reset.\n" },
 	{ "workers", "", "list workers", verb_workers, VERB_STARTS, 0, 0, { json_options }, NULL },
 	{ "reload", "", "let the daemon read its configuration again", verb_reload, 0, 0, 0, { NULL }, NULL },
 	{ "stop", "", "stop the daemon and wait until it has ended", verb_stop, VERB_CONNECTS, 0, 0, { stop_options }, NULL },
@@ -80,7 +81,7 @@ static const struct {
 	{ "inspect", "show" },  { "info", "show" },      { "logs", "log" },       { "follow", "log -f" },
 	{ "tail", "log -f" },   { "rm", "remove" },      { "stash", "hold" },     { "restart", "retry" },
 	{ "queues", "queue" },  { "parallel", "pools" }, { "pause", "queue pause" }, { "resume", "queue resume" },
-	{ "shutdown", "stop" },
+	{ "shutdown", "stop" }, { "help", "--help" },
 };
 
 /* Whether two neighbouring letters changed places, or one letter is wrong, missing or too much. */
@@ -92,7 +93,7 @@ static bool is_slip(const char *typed, const char *name)
 	}
 	return strcmp(typed, name + !!*name) == 0 || strcmp(typed + !!*typed, name) == 0 ||
 	       (*typed && *name && strcmp(typed + 1, name + 1) == 0) ||
-	       (*typed && typed[0] == name[1] && typed[1] == name[0] && strcmp(typed + 2, name + 2) == 0);
+	       (*typed && *name && typed[0] == name[1] && typed[1] == name[0] && strcmp(typed + 2, name + 2) == 0);
 }
 
 static int unknown_verb(const struct cli *cli, const char *typed)

@@ -86,9 +86,18 @@ static int print_maps(struct cli *cli, int r, struct jobpool_value *maps, const 
 
 int verb_pools(struct cli *cli)
 {
+	const char *word = cli->arguments[0];
 	struct jobpool_value *pools = NULL;
-	int r = jobpool_pools(cli->jobpool, &pools);
+	int r;
 
+	if (word && (strcmp(word, "reset") != 0 || cli->argument_count != 2))
+		return cli_usage(cli, "pools takes no words but: reset NAME");
+	r = cli_connect(cli);
+	if (r)
+		return r;
+	if (word)
+		return jobpool_pool_reset(cli->jobpool, cli->arguments[1]) < 0 ? cli_fail(cli, NULL) : EXIT_OK;
+	r = jobpool_pools(cli->jobpool, &pools);
 	return print_maps(cli, r, pools, pool_columns, ARRAY_SIZE(pool_columns));
 }
 

@@ -91,6 +91,14 @@ static void flush(struct link *l)
 		return drop_because(l, -ENOBUFS, "it does not read what we send");
 	if (c->is_writing || l->out.len == 0)
 		return;
+	/* At once where it can be, so that our last rows leave although we end behind them. */
+	piece = uv_buf_init(l->out.data, (unsigned)l->out.len);
+	r = uv_try_write((uv_stream_t *)&c->pipe, &piece, 1);
+	if (r < 0 && r != UV_EAGAIN)
+		return drop_because(l, r, "cannot write");
+	buf_consume(&l->out, (size_t)MAX(r, 0));
+	if (l->out.len == 0)
+		return;
 	empty = c->writing;
 	c->writing = l->out;
 	l->out = empty;

@@ -147,6 +147,23 @@ class Usage(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"cannot write", done.stderr)
 
+    def test_a_closed_stdout_is_reported(self):
+        done = subprocess.run(["sh", "-c", 'exec "$0" --help >&-', harness.JOBPOOL], stderr=subprocess.PIPE, env=self.environment, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"cannot write", done.stderr)
+
+    def test_an_unknown_verb_is_answered_with_the_one_that_was_meant(self):
+        for typed, meant in (("sumbit", "submit"), ("lits", "list"), ("cancl", "cancel"), ("waait", "wait"), ("shaw", "show"), ("ls", "list"),
+                             ("logs", "log"), ("pause", "queue pause"), ("help", "--help")):
+            with self.subTest(typed=typed):
+                self.assertIn(f"did you mean '{meant}'?", self.cli(typed, check=2)[1])
+        self.assertNotIn("did you mean", self.cli("frobnicate", check=2)[1])
+
+    def test_a_place_for_its_state_that_cannot_be_made_is_named(self):
+        pathlib.Path(self.root, "state").touch()
+        _, err = self.cli("list", JOBPOOL_AUTOSTART="1", JOBPOOL_SOCKET="", XDG_RUNTIME_DIR=self.root, XDG_STATE_HOME=f"{self.root}/state", check=4)
+        self.assertIn(f"{self.root}/state/jobpool cannot be made", err)
+
     def test_autostart_can_be_turned_off(self):
         _, err = self.cli("list", check=4, JOBPOOL_SOCKET="", XDG_RUNTIME_DIR=self.root)
         self.assertIn(f"{self.root}/jobpool/jobpool.sock", err)

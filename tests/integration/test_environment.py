@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sqlite3
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -138,6 +139,14 @@ class Environment(harness.Story):
 
     def test_without_stdin_there_is_nothing_to_read(self):
         self.assertEqual(self.run_job("--", "cat", input=b"not for the job"), b"")
+
+    def test_a_closed_stdin_is_no_input(self):
+        for words in ("--stdin - cat", "--each-line - echo"):
+            with self.subTest(words=words):
+                done = subprocess.run(["sh", "-c", f'exec "$@" {words} <&-', "sh", *self.jobpool.command("submit")], stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE, env=self.jobpool.environment({}), timeout=harness.DEADLINE, check=False)
+                self.assertEqual((done.returncode, done.stdout), (1, b""), done)
+                self.assertIn(b"Bad file descriptor", done.stderr)
 
     def test_input_is_read_at_submission_and_kept_across_a_kill(self):
         file = self.jobpool.root / "input"

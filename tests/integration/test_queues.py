@@ -170,6 +170,7 @@ class Queues(harness.Story):
         self.assert_counts("default", succeeded=4, failed=2)
         self.jobpool.cli("remove", ready[0])
         self.assertEqual(self.jobpool.json("queue", "default")["unfinished"], 0)
+        self.assertEqual(self.jobpool.cli("clean", "--outcome", "bogus", check=2)[1], b"")
         self.assertEqual(int(self.jobpool.cli("clean")[1]), 5)
         self.assertEqual(self.jobpool.json("list"), [])
 

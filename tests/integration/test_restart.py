@@ -146,6 +146,16 @@ class Restart(harness.Story):
         self.assertIn(self.jobpool.socket.encode(), said)
         self.jobpool.start()
 
+    def test_run_tells_whose_job_goes_on_when_it_gives_up(self):
+        gate = self.gate(self.jobpool)
+        with self.jobpool.popen("run", "--reconnect-timeout", "200ms", "--", "sh", "-c", 'echo "$JOBPOOL_JOB_ID"; exec "$@"', "sh", *gate.command()) as run:
+            job = run.stdout.readline().strip()
+            self.jobpool.kill()
+            said = run.stderr.read()
+        self.assertEqual(run.returncode, 125, said)
+        self.assertIn(b"`jobpool wait " + job + b"`", said)
+        self.jobpool.start()
+
     def test_the_same_key_gives_the_same_job_across_restarts(self):
         words = ("--key", "once", "--", "sh", "-c", f'echo ran >>"{self.ledger}"')
         job = self.jobpool.submit(*words)
