@@ -216,7 +216,7 @@ static void on_submitted(void *context, int status, uint64_t value)
 	if (status == 0)
 		call_integer(call, (int64_t)value);
 	else if (status == -EEXIST)
-		call_error(call, "ALREADY", "this key names job %" PRIu64 ", which has another spec", value);
+		call_error(call, "ALREADY", "this key names job %" PRIu64 ", which has another spec (queue, directory or command)", value);
 	else if (status == -ENOENT)
 		call_error(call, "NOTFOUND", "the environment or the input is gone, or has a job already: send it again");
 	else

@@ -367,8 +367,13 @@ static int reload(void *context, struct buf *errors)
 	struct server *s = context;
 	struct config *next = NULL, *old = s->config;
 	char *path = NULL;
-	int r = server_load_config(s->options, &next, &path, errors);
+	struct server_options options = *s->options;
+	int r;
 
+	/* The path as it was at the start: a relative one named a file of another working directory. */
+	if (options.config_path)
+		options.config_path = s->config_path;
+	r = server_load_config(&options, &next, &path, errors);
 	if (r == 0) {
 		r = config_check_reload(old, next, errors);
 		if (r < 0) {

@@ -150,6 +150,15 @@ class Reload(harness.Story):
         queue = self.jobpool.json("queue", "default")
         self.assertEqual((queue["unfinished"], queue["succeeded"], queue["failed"]), (0, 1000, 0))
 
+    def test_a_file_named_by_a_relative_path_is_read_again(self):
+        # The daemon has changed its directory since.
+        jobpool = self.daemon(options=["--config", "own.yaml"], start=False)
+        (jobpool.root / "own.yaml").write_text("pools: { default: { workers: 1 } }\n")
+        jobpool.start()
+        (jobpool.root / "own.yaml").write_text("pools: { default: { workers: 2 } }\n")
+        jobpool.cli("reload")
+        self.assertEqual(jobpool.json("pools")[0]["workers"], 2)
+
     def test_sighup_reloads_too(self):
         self.jobpool.write_config(self.config(3))
         line = len(self.jobpool.lines)
