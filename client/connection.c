@@ -257,14 +257,24 @@ static bool may_come_back(int r)
 
 int connection_restore(struct jobpool *c, int r)
 {
+	return connection_restore_until(c, r, -1);
+}
+
+int connection_restore_until(struct jobpool *c, int r, int64_t deadline_ms)
+{
 	struct jobpool_error cause = c->error;
 
 	if (!is_loss(r))
 		return r;
 	connection_drop(c); /* UNAVAILABLE came over a connection that is still there */
 	for (;;) {
-		uint64_t lost_for_ms = now_monotonic_ms() - c->lost_ms;
+		uint64_t lost_for_ms = now_monotonic_ms() - c->lost_ms, pause_ms = c->backoff_ms;
+		int64_t left_ms = deadline_left(deadline_ms);
 
+		if (left_ms == 0)
+			return connection_fail(c, -ETIMEDOUT, "timed out; the daemon at %s is away", c->options.socket_path);
+		if (left_ms > 0)
+			pause_ms = MIN(pause_ms, (uint64_t)left_ms);
 		if (lost_for_ms >= c->options.reconnect_ms)
 			return connection_fail(c, -ECONNRESET,
 					       "%s; the daemon at %s did not come back within %" PRIu64 " s",
@@ -274,7 +284,7 @@ int connection_restore(struct jobpool *c, int r)
 			if (c->options.on_waiting)
 				c->options.on_waiting(c->options.socket_path, c->options.context);
 		}
-		if (connection_pause(c, MIN(c->backoff_ms, c->options.reconnect_ms - lost_for_ms)) < 0)
+		if (connection_pause(c, MIN(pause_ms, c->options.reconnect_ms - lost_for_ms)) < 0)
 			return -EINTR;
 		c->backoff_ms = MIN(c->backoff_ms * 2, BACKOFF_MAX_MS);
 		r = connection_dial(c);

@@ -63,6 +63,8 @@ char *number_text(uint64_t number, char text[NUMBER_TEXT_BYTES]);
  * the daemon did not come back within reconnect_ms, -EINTR.
  */
 int connection_restore(struct jobpool *c, int r);
+/* The same for a call with a time-out: -ETIMEDOUT when it passes before the daemon is back. */
+int connection_restore_until(struct jobpool *c, int r, int64_t deadline_ms);
 
 /* Close it; replies to come are forgotten. The next call connects again. */
 void connection_drop(struct jobpool *c);

@@ -98,7 +98,7 @@ static int wait_once(struct jobpool *c, const uint64_t *ids, size_t count, bool 
 		r = connection_ask(c, &value);
 		if (r == 0)
 			break;
-		r = connection_restore(c, r);
+		r = connection_restore_until(c, r, deadline_ms);
 	}
 	if (r < 0)
 		return r;

@@ -64,7 +64,7 @@ int jobpool_queue_join(struct jobpool *c, const char *queues, int64_t timeout_ms
 		r = connection_ask(c, &value);
 		if (r == 0)
 			break;
-		r = connection_restore(c, r);
+		r = connection_restore_until(c, r, deadline_ms);
 		again = true;
 	}
 	if (r < 0)

@@ -286,7 +286,7 @@ static int submit_prepare(struct submit_call *s, struct call *call, struct queue
 		.queue = queue, .owner = copy_slice(owner_of(call)), .name = copy_slice(o->name), .key = copy_slice(o->key),
 		.spec_hash = submit_spec_hash(slice_of(queue->name), o), .environment_id = (uint64_t)o->environment_id,
 		.input_id = (uint64_t)o->input_id, .priority = (int32_t)o->priority, .on_lost = o->on_lost,
-		.retries = (uint32_t)o->retries, .max_attempts = o->max_attempts, .grace_ms = o->grace_ms, .delay_ms = o->delay_ms,
+		.retries = (uint32_t)o->retries, .max_attempts = o->max_attempts, .delay_ms = o->delay_ms,
 		.hold = o->hold,
 	};
 	s->submission.spec.data = buf_take(&stored, &s->submission.spec.len);

@@ -38,7 +38,6 @@ struct submission {
 	int32_t priority;
 	enum on_lost on_lost;
 	uint32_t retries, max_attempts;
-	uint64_t grace_ms;
 	uint64_t delay_ms;
 	bool hold;
 };

@@ -60,7 +60,6 @@ struct job {
 	uint32_t references;         /* loaded for a command, watched by a follower: stays in memory until 0 */
 	uint8_t token[TOKEN_BYTES];  /* of the attempt, from CLAIM_POSTED on */
 	uint64_t given_ms;           /* loop time of the hand-over */
-	uint64_t grace_ms;
 	uint64_t environment_id;     /* 0 = the minimal one */
 	struct environment *environment; /* held from the claim until the hand-over; NULL = none, or not read yet */
 	struct store_request *insert; /* borrowed: its row is on the way to the disk, the spec with it; NULL = it is stored */

@@ -42,7 +42,6 @@ struct worker {
 	bool died, empty;          /* as the supervisor, or its lock and file, said */
 	bool killed;               /* by us, as it hung */
 	bool burying;              /* its marks are being recorded */
-	int wait_status;
 	uint64_t jobs_done;
 	bool proven;               /* has had a job: its death is no reason to wait before the next start */
 	bool called;               /* has been connected */

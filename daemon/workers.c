@@ -360,7 +360,6 @@ static void on_row_dead(struct workers *ws, struct worker *w, const struct messa
 {
 	char how[64];
 
-	w->wait_status = row->wait_status;
 	if (row->start_error)
 		snprintf(how, sizeof(how), "cannot be started: %s", strerror(row->start_error));
 	else if (WIFSIGNALED(row->wait_status))

@@ -1,7 +1,8 @@
-"""What the daemon counts stays true when requests cross each other, and when it is stopped."""
+"""What is counted stays true when requests cross each other and when the daemon is stopped; time-outs hold when it is away."""
 
 import pathlib
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import harness  # noqa: E402
@@ -39,6 +40,18 @@ class Counts(harness.Story):
             self.jobpool.stop_kill()
             self.assertEqual(list((self.jobpool.state_dir / "workers").iterdir()), [])
             self.jobpool.start()
+
+    def test_a_time_out_holds_while_the_daemon_is_away(self):
+        job = self.jobpool.submit("--hold", "true")
+        for verb, code in (["wait", job], 122), (["join"], 6):
+            with self.jobpool.popen(*verb, "--timeout", "2s") as waiting:
+                harness.wait_for(lambda: self.jobpool.client().info()["blocked_clients"] == 1)
+                self.jobpool.kill()
+                begin = time.monotonic()
+                self.assertEqual(waiting.wait(harness.DEADLINE), code)
+                self.assertLess(time.monotonic() - begin, 10)
+            self.jobpool.start()
+        self.jobpool.cli("cancel", job)
 
     def test_a_pool_can_be_reset_by_its_name(self):
         self.jobpool.cli("pools", "reset", "default")
