@@ -206,6 +206,21 @@ static void submit_free(struct submit_call *s)
 	s->submission.owner = s->submission.name = s->submission.key = (struct slice){ 0 };
 }
 
+static void submit_refused(struct call *call, int error)
+{
+	const struct submit_call *s = call->context;
+	const struct queue *queue = s->submission.queue;
+
+	if (error == -ENOBUFS)
+		call_error(call, "FULL", "queue %s holds %" PRIu64 " unfinished jobs, as many as it may (queues.%s.max_length)",
+			   queue->name, queue_unfinished(queue), queue->name);
+	else if (error == -EDQUOT)
+		call_error(call, "FULL", "the daemon holds %" PRIu64 " unfinished jobs, as many as it may (limits.queued_jobs)",
+			   call->commands->config->limits.queued_jobs);
+	else
+		call_fail(call, error);
+}
+
 static void on_submitted(void *context, int status, uint64_t value)
 {
 	struct call *call = context;
@@ -220,22 +235,7 @@ static void on_submitted(void *context, int status, uint64_t value)
 	else if (status == -ENOENT)
 		call_error(call, "NOTFOUND", "the environment or the input is gone, or has a job already: send it again");
 	else
-		call_fail(call, status);
-}
-
-static void submit_refused(struct call *call, int error)
-{
-	const struct submit_call *s = call->context;
-	const struct queue *queue = s->submission.queue;
-
-	if (error == -ENOBUFS)
-		call_error(call, "FULL", "queue %s holds %" PRIu64 " unfinished jobs, as many as it may (queues.%s.max_length)",
-			   queue->name, queue_unfinished(queue), queue->name);
-	else if (error == -EDQUOT)
-		call_error(call, "FULL", "the daemon holds %" PRIu64 " unfinished jobs, as many as it may (limits.queued_jobs)",
-			   call->commands->config->limits.queued_jobs);
-	else
-		call_fail(call, error);
+		submit_refused(call, status);
 }
 
 static void submit_now(struct call *call)

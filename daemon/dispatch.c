@@ -297,6 +297,44 @@ static struct store_request *new_insert(struct job *job, const struct submission
 	return request;
 }
 
+struct key_wait {
+	dispatch_done done;
+	void *context;
+	int refusal;             /* what the submission gets when its key is not known */
+};
+
+static void on_key_looked_up(struct store_request *request)
+{
+	struct key_wait *wait = request->context;
+	bool known = request->status == -EEXIST;
+	int status = !known ? wait->refusal : request->u.insert.same ? 0 : -EEXIST;
+
+	wait->done(wait->context, status, request->u.insert.existing_id);
+	free(wait);
+}
+
+/* P2: who resends a submission gets its id, also when nothing more is taken. */
+static int find_key(struct dispatch *d, const struct submission *s, int refusal, dispatch_done done, void *context)
+{
+	struct key_wait *wait = malloc(sizeof(*wait));
+	struct store_request *request = wait ? store_request_new(STORE_FIND_KEY, on_key_looked_up, wait) : NULL;
+	struct job_row *row = request ? &request->u.insert.row : NULL;
+
+	if (row) {
+		row->owner = (struct slice){ slice_dup(s->owner), s->owner.len };
+		row->key = (struct slice){ slice_dup(s->key), s->key.len };
+	}
+	if (!row || !row->owner.data || !row->key.data) {
+		store_request_free(request);
+		free(wait);
+		return -ENOMEM;
+	}
+	*wait = (struct key_wait){ done, context, refusal };
+	request->u.insert.spec_hash = s->spec_hash;
+	store_post(d->store, request);
+	return 0;
+}
+
 int dispatch_submit(struct dispatch *d, struct submission *s, dispatch_done done, void *context)
 {
 	struct submit_wait *wait = malloc(sizeof(*wait));
@@ -320,6 +358,8 @@ int dispatch_submit(struct dispatch *d, struct submission *s, dispatch_done done
 		free(wait);
 		if (job)
 			dispatch_settle(d, job);
+		if (r < 0 && r != -ESHUTDOWN && s->key.data)
+			return find_key(d, s, r, done, context);
 		return r < 0 ? r : -ENOMEM;
 	}
 	d->next_job_id++;

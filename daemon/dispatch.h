@@ -47,7 +47,7 @@ typedef void (*dispatch_done)(void *context, int status, uint64_t value);
 
 /**
  * Submit one job. @done: 0 and its id (a known key: the id it has); -EEXIST: the key names another spec, @value is the id;
- * -ENOENT: environment or input is gone.
+ * -ENOENT: environment or input is gone; -ENOBUFS, -EDQUOT, -ENOSPC: as below, for a submission whose key had to be looked up first.
  *
  * Returns 0; -ENOBUFS the queue is full, -EDQUOT the daemon is (limits.queued_jobs), -ENOSPC the disk's reserve is reached, -ESHUTDOWN the daemon is
  * stopping, -ENOMEM: @done does not run.

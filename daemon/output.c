@@ -93,11 +93,21 @@ static int read_ended(int fd, struct output_stream *s, uint64_t hole_start, uint
 	return 0;
 }
 
+static void kept_path(const struct output_read *read, unsigned i, char path[OUTPUT_PATH_BYTES])
+{
+	snprintf(path, OUTPUT_PATH_BYTES, OUTPUT_DIRECTORY "/%" PRIu64 ".%" PRIu32 ".%s", read->job_id, read->attempt, i ? "err" : "out");
+}
+
 static int read_file(struct output_read *read, unsigned i)
 {
 	struct output_stream *s = &read->stream[i];
 	int r, fd = open(read->paths[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
+	/* Its worker may have moved it to its final place, and the report has not been heard yet. */
+	if (fd < 0 && errno == ENOENT && read->place == OUTPUT_RUNNING) {
+		kept_path(read, i, read->paths[i]);
+		fd = open(read->paths[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	}
 	if (fd < 0) {
 		/* Nothing was written yet; or it was removed, and so it will be never. */
 		s->at_end = read->place == OUTPUT_ENDED;
@@ -199,14 +209,12 @@ static void on_inline(struct store_request *request)
 /* The attempt has ended: each stream is nothing, or in the store, or a file. */
 static void read_places(struct output_read *read)
 {
-	static const char *const suffixes[2] = { "out", "err" };
 	struct store_request *request;
 	bool stored = false;
 
 	for (unsigned i = 0; i < 2; i++) {
 		if (read->end.output_files & 1u << i)
-			snprintf(read->paths[i], OUTPUT_PATH_BYTES, OUTPUT_DIRECTORY "/%" PRIu64 ".%" PRIu32 ".%s", read->job_id,
-				 read->attempt, suffixes[i]);
+			kept_path(read, i, read->paths[i]);
 		else
 			stored |= read->stream[i].max && read->end.output[i].bytes;
 		read->stream[i].at_end = !read->end.output[i].bytes;
@@ -290,6 +298,7 @@ void output_read_start(uv_loop_t *loop, struct store *store, struct dispatch *di
 		return;
 	}
 	read->place = OUTPUT_RUNNING;
+	read->attempt = job->attempt;
 	read->job = job;
 	dispatch_reader_begin(dispatch, job);
 	read_files(read);

@@ -65,6 +65,7 @@ struct job_row {
 enum store_op {
 	/* changes */
 	STORE_INSERT_JOB,
+	STORE_FIND_KEY,
 	STORE_START_ATTEMPT,
 	STORE_UNSTART_ATTEMPT,
 	STORE_END_ATTEMPT,
@@ -126,7 +127,8 @@ struct store_request {
 	int status;                    /* 0, or the errors named with the op */
 	union {
 		/* Insert a job and count it. status -EEXIST: its key is known, @existing_id has it, nothing was inserted; @same: for
-		 * the same spec_hash. -ENOENT: environment or input is gone, nothing was inserted. */
+		 * the same spec_hash. -ENOENT: environment or input is gone, nothing was inserted.
+		 * FIND_KEY: only look up row.owner and row.key: -EEXIST as above, or 0: it is not known. */
 		struct {
 			struct job_row row;    /* attempt and outcome empty; slices are inputs */
 			uint64_t spec_hash;    /* what "the same spec" means for a key */

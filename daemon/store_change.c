@@ -139,7 +139,7 @@ static int load_running(struct ops *ops, struct store_request *request, uint64_t
 /* --- the changes --- */
 
 /* Is the key known? Then the request is answered with -EEXIST. */
-static int check_key(struct ops *ops, struct store_request *request)
+int change_find_key(struct ops *ops, struct store_request *request)
 {
 	__typeof__(request->u.insert) *insert = &request->u.insert;
 	sqlite3_stmt *s = sql_get(&ops->db, SQL_KEY_GET);
@@ -242,7 +242,7 @@ int change_insert_job(struct ops *ops, struct store_request *request)
 	/* Also for one that is not inserted: the loop has counted on. */
 	ops->server.next_job_id = MAX(ops->server.next_job_id, row->id + 1);
 	if (row->key.data)
-		code = check_key(ops, request);
+		code = change_find_key(ops, request);
 	if (code == SQLITE_OK)
 		code = check_known(ops, SQL_ENVIRONMENT_KNOWN, row->environment_id, row->owner, request);
 	if (code == SQLITE_OK)

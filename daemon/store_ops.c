@@ -129,6 +129,7 @@ static const struct {
 } table[] = {
 	/* op                         change              read                   reset                   free */
 	[STORE_INSERT_JOB]       = { change_insert_job,      NULL,                  reset_insert,           free_insert },
+	[STORE_FIND_KEY]         = { change_find_key,        NULL,                  reset_insert,           free_insert },
 	[STORE_START_ATTEMPT]    = { change_start_attempt,   NULL,                  reset_start,            NULL },
 	[STORE_UNSTART_ATTEMPT]  = { change_unstart_attempt, NULL,                  NULL,                   free_unstart },
 	[STORE_END_ATTEMPT]      = { change_end_attempt,     NULL,                  NULL,                   free_end },

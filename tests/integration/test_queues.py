@@ -141,6 +141,17 @@ class Queues(harness.Story):
         self.jobpool.cli("join")
         self.assert_counts("small", succeeded=2, failed=1)
 
+    def test_a_key_that_is_known_is_answered_by_a_full_queue_too(self):
+        gate = self.block("other", 2)
+        first, second = [self.jobpool.submit("--queue", "small", "--key", key, "--", "true") for key in ("one", "two")]
+        self.assertEqual(self.jobpool.submit("--queue", "small", "--key", "one", "--", "true"), first)
+        self.assertEqual(self.jobpool.submit("--queue", "small", "--key", "two", "--", "true"), second)
+        self.assertIn(b"FULL", self.jobpool.cli("submit", "--queue", "small", "--key", "three", "--", "true", check=7)[2])
+        self.jobpool.cli("submit", "--queue", "small", "--key", "one", "--", "false", check=1)
+        gate.open(2)
+        self.jobpool.cli("join")
+        self.assert_counts("small", succeeded=2, failed=0)
+
     def test_a_queues_settings_hold_unless_the_job_says_otherwise(self):
         self.jobpool.cli("run", "--queue", "stern", "--", "sleep", "60", check=124)
         self.jobpool.cli("run", "--queue", "stern", "--timeout", "20s", "--", "sleep", "0.3")
