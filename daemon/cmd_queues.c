@@ -105,6 +105,12 @@ static void put_pool(struct commands *c, struct buf *out, const struct pool *poo
 	put_text(out, "breaker", pool->breaker_open ? "open" : "closed");
 }
 
+/* One that has left the configuration is there as long as it has workers. */
+static bool is_there(const struct pool *pool)
+{
+	return pool->size || !list_is_empty(&pool->workers);
+}
+
 COMMAND_HANDLER(cmd_pools)
 {
 	struct pool *pool;
@@ -113,10 +119,11 @@ COMMAND_HANDLER(cmd_pools)
 	(void)argv;
 	(void)argc;
 	list_for_each(pool, dispatch_pools(c->dispatch), link)
-		count++;
+		count += is_there(pool);
 	resp_array(&call->reply, count);
 	list_for_each(pool, dispatch_pools(c->dispatch), link)
-		put_pool(c, &call->reply, pool);
+		if (is_there(pool))
+			put_pool(c, &call->reply, pool);
 	call_finish(call);
 }
 

@@ -1,4 +1,4 @@
-/* YAML to struct config, by the tables of keys below: they drive parsing, ranges, defaults, config_show() and the reload rule.
+/* YAML to struct config, by the tables of keys below: they drive parsing, ranges, defaults, and config_show().
  * A problem in the file is noted and reading goes on, so that one run shows all of them; only what makes the rest
  * unreadable (YAML syntax, nesting, memory) ends it at once. */
 #include "config.h"
@@ -57,7 +57,6 @@ struct key {
 	size_t given_offset;           /* of a bool: a value other than "auto" was written; 0 = none */
 	const struct section *section; /* what a nested mapping holds */
 	bool has_auto;                 /* the word "auto" is allowed, too, and stored as 0 */
-	bool reload;                   /* a running daemon takes a new value */
 };
 
 struct section {
@@ -148,39 +147,38 @@ static const struct kind kind_queues = { .load = load_queues, .show = show_queue
 
 #define F(field) offsetof(struct config_pool, field)
 static const struct key pool_keys[] = {
-	{ "workers", &kind_count32, F(workers), "auto", 1, POOL_WORKERS_MAX, .has_auto = true, .reload = true },
-	{ "queues", &kind_names, .reload = false }, /* default: the one with the pool's own name */
-	{ "recycle_after_jobs", &kind_count, F(recycle_after_jobs), "0", 0, COUNT_MAX, .reload = true },
+	{ .name = "workers", &kind_count32, F(workers), "auto", 1, POOL_WORKERS_MAX, .has_auto = true },
+	{ .name = "queues", &kind_names }, /* default: the one with the pool's own name */
+	{ .name = "recycle_after_jobs", &kind_count, F(recycle_after_jobs), "0", 0, COUNT_MAX },
 };
 #undef F
 
 #define F(field) offsetof(struct config_queue, field)
 static const struct key queue_keys[] = {
-	{ "max_length", &kind_count, F(max_length), "0", 0, COUNT_MAX, .reload = true },
-	{ "retries", &kind_count32, F(retries), "auto", 0, 1000, .has_auto = true, .given_offset = F(retries_set),
-	  .reload = true },
-	{ "timeout", &kind_duration, F(timeout_ms), "0s", 0, 3650 * DAY_MS, .reload = true },
-	{ "grace", &kind_duration, F(grace_ms), "10s", 0, 7 * DAY_MS, .reload = true },
-	{ "max_output", &kind_size, F(max_output_bytes), "64MiB", 0, TIB, .reload = true },
-	{ "on_lost", &kind_on_lost, F(on_lost), "fail", .reload = true },
+	{ .name = "max_length", &kind_count, F(max_length), "0", 0, COUNT_MAX },
+	{ .name = "retries", &kind_count32, F(retries), "auto", 0, 1000, .has_auto = true, .given_offset = F(retries_set) },
+	{ .name = "timeout", &kind_duration, F(timeout_ms), "0s", 0, 3650 * DAY_MS },
+	{ .name = "grace", &kind_duration, F(grace_ms), "10s", 0, 7 * DAY_MS },
+	{ .name = "max_output", &kind_size, F(max_output_bytes), "64MiB", 0, TIB },
+	{ .name = "on_lost", &kind_on_lost, F(on_lost), "fail" },
 };
 #undef F
 
 #define F(field) (offsetof(struct config, limits.field) - offsetof(struct config, limits))
 static const struct key limits_keys[] = {
-	{ "connections", &kind_count, F(connections), "1000", 1, 100000, .reload = true },
-	{ "request_bytes", &kind_size, F(request_bytes), "1MiB", 4096, REQUEST_BYTES_MAX, .reload = true },
-	{ "arguments", &kind_count, F(arguments), "65536", 16, ARGUMENTS_MAX, .reload = true },
-	{ "input_bytes", &kind_size, F(input_bytes), "64MiB", 0, TIB, .reload = true },
-	{ "queued_jobs", &kind_count, F(queued_jobs), "0", 0, COUNT_MAX, .reload = true },
-	{ "waited_jobs", &kind_count, F(waited_jobs), "500", 1, 500, .reload = true }, /* rows one command may touch */
+	{ .name = "connections", &kind_count, F(connections), "1000", 1, 100000 },
+	{ .name = "request_bytes", &kind_size, F(request_bytes), "1MiB", 4096, REQUEST_BYTES_MAX },
+	{ .name = "arguments", &kind_count, F(arguments), "65536", 16, ARGUMENTS_MAX },
+	{ .name = "input_bytes", &kind_size, F(input_bytes), "64MiB", 0, TIB },
+	{ .name = "queued_jobs", &kind_count, F(queued_jobs), "0", 0, COUNT_MAX },
+	{ .name = "waited_jobs", &kind_count, F(waited_jobs), "500", 1, 500 }, /* rows one command may touch */
 };
 #undef F
 
 #define F(field) (offsetof(struct config, retention.field) - offsetof(struct config, retention))
 static const struct key retention_keys[] = {
-	{ "finished", &kind_duration, F(finished_ms), "7d", 0, 3650 * DAY_MS, .reload = true },
-	{ "jobs", &kind_count, F(jobs), "0", 0, COUNT_MAX, .reload = true },
+	{ .name = "finished", &kind_duration, F(finished_ms), "7d", 0, 3650 * DAY_MS },
+	{ .name = "jobs", &kind_count, F(jobs), "0", 0, COUNT_MAX },
 };
 #undef F
 
@@ -189,11 +187,11 @@ static const struct section pool_section = SECTION(pool_keys), queue_section = S
 			    limits_section = SECTION(limits_keys), retention_section = SECTION(retention_keys);
 
 static const struct key top_keys[] = {
-	{ "log_level", &kind_log_level, offsetof(struct config, log_level), "info", .reload = true },
-	{ "pools", &kind_pools, .section = &pool_section },
-	{ "queues", &kind_queues, .section = &queue_section },
-	{ "limits", &kind_section, offsetof(struct config, limits), .section = &limits_section },
-	{ "retention", &kind_section, offsetof(struct config, retention), .section = &retention_section },
+	{ .name = "log_level", &kind_log_level, offsetof(struct config, log_level), "info" },
+	{ .name = "pools", &kind_pools, .section = &pool_section },
+	{ .name = "queues", &kind_queues, .section = &queue_section },
+	{ .name = "limits", &kind_section, offsetof(struct config, limits), .section = &limits_section },
+	{ .name = "retention", &kind_section, offsetof(struct config, retention), .section = &retention_section },
 };
 static const struct section top_section = SECTION(top_keys);
 
@@ -1011,72 +1009,6 @@ static void show_queues(const struct key *key, const void *object, unsigned inde
 void config_show(const struct config *config, struct buf *out)
 {
 	show_keys(&top_section, config, 0, out);
-}
-
-/* ---- reload ---- */
-
-#define AT_NEXT_START "takes effect at the next start of the daemon, which leaves running jobs alone"
-
-/* A line for each key whose text differs and which a running daemon does not take over. */
-static int check_keys(const struct section *section, const char *path, const void *now, const void *next_object,
-		      struct buf *errors)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < section->count && r != -ENOMEM; i++) {
-		const struct key *key = &section->keys[i];
-		struct buf a = { 0 }, b = { 0 };
-
-		if (key->reload || key->section)
-			continue;
-		key->kind->show(key, now, 0, &a);
-		key->kind->show(key, next_object, 0, &b);
-		if (a.failed || b.failed)
-			r = -ENOMEM;
-		else if (a.len != b.len || memcmp(a.data, b.data, a.len) != 0) {
-			buf_printf(errors, "%s%s: a change of this key " AT_NEXT_START "\n", path, key->name);
-			r = -EINVAL;
-		}
-		buf_free(&a);
-		buf_free(&b);
-	}
-	return r;
-}
-
-static int check_named(const char *what, const struct config *in, const struct config *from, struct buf *errors)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < from->pool_count; i++)
-		if (!config_find_pool(in, slice_of(from->pools[i].name))) {
-			buf_printf(errors, "pools.%s: %s a pool " AT_NEXT_START "\n", from->pools[i].name, what);
-			r = -EINVAL;
-		}
-	return r;
-}
-
-int config_check_reload(const struct config *now, const struct config *next_config, struct buf *errors)
-{
-	int results[] = {
-		check_named("removing", next_config, now, errors),
-		check_named("adding", now, next_config, errors),
-		check_keys(&top_section, "", now, next_config, errors),
-		check_keys(&limits_section, "limits.", &now->limits, &next_config->limits, errors),
-		check_keys(&retention_section, "retention.", &now->retention, &next_config->retention, errors),
-	};
-	int r = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(results); i++)
-		r = MIN(r, results[i]);
-	for (size_t i = 0; i < now->pool_count; i++) {
-		const struct config_pool *other = config_find_pool(next_config, slice_of(now->pools[i].name));
-		char path[NAME_BYTES_MAX + 16];
-
-		snprintf(path, sizeof(path), "pools.%s.", now->pools[i].name);
-		if (other)
-			r = MIN(r, check_keys(&pool_section, path, &now->pools[i], other, errors));
-	}
-	return r;
 }
 
 /* ---- asking ---- */

@@ -69,8 +69,6 @@ int config_parse(struct slice yaml, const char *name, struct config **ret_config
 void config_free(struct config *config);
 /* The whole configuration as YAML that config_load() reads back to the same; every key, also those at their default. */
 void config_show(const struct config *config, struct buf *out);
-/* What a reload with @next cannot change in a running daemon: 0 = all applies, else a line per key in @errors. */
-int config_check_reload(const struct config *now, const struct config *next, struct buf *errors);
 
 /* Borrowed, or NULL. */
 const struct config_queue *config_find_queue(const struct config *config, struct slice name);

@@ -174,11 +174,24 @@ static int apply_config(struct dispatch *d)
 	return 0;
 }
 
+/* What was claimed ahead for a pool that does not serve its queue any more. */
+static void unclaim_moved(struct dispatch *d)
+{
+	struct job *job, *tmp;
+	struct pool *pool;
+
+	list_for_each(pool, &d->pools, link)
+		list_for_each_safe(job, tmp, &pool->claimed, link)
+			if (job->queue->pool != pool)
+				dispatch_unclaim(d, job);
+}
+
 void dispatch_reconfigure(struct dispatch *d, const struct config *config)
 {
 	d->config = config;
 	if (apply_config(d) < 0)
 		log_errno(-ENOMEM, "the new configuration could be applied in part only; reload it again");
+	unclaim_moved(d);
 	workers_tick(d->workers);
 	dispatch_run_all(d);
 }

@@ -374,13 +374,6 @@ static int reload(void *context, struct buf *errors)
 	if (options.config_path)
 		options.config_path = s->config_path;
 	r = server_load_config(&options, &next, &path, errors);
-	if (r == 0) {
-		r = config_check_reload(old, next, errors);
-		if (r < 0) {
-			config_free(next);
-			free(path);
-		}
-	}
 	if (r < 0) {
 		log_lines(LOG_ERROR, "reload failed, the old configuration stays", errors);
 		return r;

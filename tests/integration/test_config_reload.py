@@ -150,6 +150,26 @@ class Reload(harness.Story):
         queue = self.jobpool.json("queue", "default")
         self.assertEqual((queue["unfinished"], queue["succeeded"], queue["failed"]), (0, 1000, 0))
 
+    def test_pools_come_and_go_and_queues_move_between_them(self):
+        self.jobpool.expect_log("no pool of the configuration serves this queue")
+        self.jobpool.write_config("pools: { default: { workers: 1 }, old: { workers: 1, queues: [old, moved] } }\n")
+        self.jobpool.cli("reload")
+        gate = self.gate(self.jobpool)
+        running = self.jobpool.submit("--queue", "old", "--", *gate.command())
+        gate.wait_arrival()
+        waiting, left = [self.jobpool.submit("--queue", queue, "--", "echo", queue) for queue in ("moved", "old")]
+        self.jobpool.write_config("pools: { default: { workers: 1 }, new: { workers: 1, queues: [moved] } }\n")
+        self.jobpool.cli("reload")
+        self.jobpool.cli("wait", waiting)
+        self.assertEqual(self.jobpool.cli("log", waiting)[1], b"moved\n")
+        gate.open()
+        self.jobpool.cli("wait", running)
+        harness.wait_for(lambda: [pool["name"] for pool in self.jobpool.json("pools")] == ["default", "new"], what="the old pool to go")
+        self.assertEqual(self.jobpool.json("show", left)["state"], "ready")
+        self.jobpool.write_config("pools: { default: { workers: 1, queues: [default, old, moved] } }\n")
+        self.jobpool.cli("reload")
+        self.jobpool.cli("wait", left)
+
     def test_a_file_named_by_a_relative_path_is_read_again(self):
         # The daemon has changed its directory since.
         jobpool = self.daemon(options=["--config", "own.yaml"], start=False)

@@ -395,28 +395,6 @@ START_TEST(test_config_file_that_cannot_be_read)
 }
 END_TEST
 
-START_TEST(test_config_reload_takes_all_but_the_shape_of_the_pools)
-{
-	struct config *now = parse("pools: {a: {workers: 1}, b: {workers: 1}}");
-	struct config *same = parse("log_level: debug\npools: {b: {workers: 9, recycle_after_jobs: 1}, a: {queues: [a]}}\n"
-				    "queues: {x: {retries: 1}}\nlimits: {connections: 5}\nretention: {jobs: 5}\n");
-	struct config *other = parse("pools: {a: {queues: [a, c]}, d: {}}");
-	struct buf errors = { 0 };
-
-	ck_assert_int_eq(config_check_reload(now, same, &errors), 0);
-	ck_assert_uint_eq(errors.len, 0);
-	ck_assert_int_eq(config_check_reload(now, other, &errors), -EINVAL);
-	buf_append(&errors, "", 1);
-	ck_assert_ptr_nonnull(strstr(errors.data, "pools.b: removing a pool takes effect at the next start of the daemon"));
-	ck_assert_ptr_nonnull(strstr(errors.data, "pools.d: adding a pool takes effect at the next start of the daemon"));
-	ck_assert_ptr_nonnull(strstr(errors.data, "pools.a.queues: a change of this key takes effect at the next start"));
-	buf_free(&errors);
-	config_free(now);
-	config_free(same);
-	config_free(other);
-}
-END_TEST
-
 START_TEST(test_config_on_lost_words)
 {
 	enum on_lost on_lost = ON_LOST_MAX;
@@ -447,7 +425,6 @@ Suite *config_suite(void)
 	tcase_add_test(t, test_config_stops_after_many_problems);
 	tcase_add_test(t, test_config_takes_many_pools_and_queues);
 	tcase_add_test(t, test_config_file_that_cannot_be_read);
-	tcase_add_test(t, test_config_reload_takes_all_but_the_shape_of_the_pools);
 	tcase_add_test(t, test_config_on_lost_words);
 	suite_add_tcase(s, t);
 	return s;
