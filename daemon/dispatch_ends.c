@@ -310,6 +310,8 @@ static void on_hello(struct worker *w, const struct mark marks[MARKS_PER_WORKER]
 			job->worker = w;
 			job->claim = CLAIM_GIVEN;
 			job->given_ms = dispatch_started_at(d, &marks[i]);
+			if (!w->check_at_ms)
+				dispatch_watch(d, w);
 			if (job->cancelling)
 				worker_send_cancel(w, d->epoch, job->token, UINT64_MAX, CANCEL_ASKED);
 		}
