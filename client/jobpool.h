@@ -233,7 +233,7 @@ struct jobpool_news {
 int jobpool_follow_new(struct jobpool *jobpool, uint64_t id, struct jobpool_follow **ret_follow);
 /* Submit a job and follow it, in one write; errors of the submission come from the first jobpool_follow_next(). */
 int jobpool_follow_start(struct jobpool *jobpool, const struct jobpool_spec *spec, struct jobpool_follow **ret_follow);
-/* Wait for news. -EINTR leaves everything as it is: call it again to go on. */
+/* Wait for news; the first may be the id of the submission alone. -EINTR leaves everything as it is: call it again to go on. */
 int jobpool_follow_next(struct jobpool_follow *follow, struct jobpool_news *ret_news);
 /* The job's id; 0 while the submission was not answered yet. */
 uint64_t jobpool_follow_id(const struct jobpool_follow *follow);

@@ -165,10 +165,16 @@ int jobpool_follow_next(struct jobpool_follow *f, struct jobpool_news *ret_news)
 
 	for (;;) {
 		r = f->asked ? 0 : follow_ask(f);
-		if (r == 0 && !f->id)
+		if (r == 0 && !f->id) {
 			r = follow_take_id(f);
-		if (r == 0)
+			/* News enough: a caller that was interrupted before may be waiting for it. */
+			if (r == 0) {
+				*ret_news = (struct jobpool_news){ 0 };
+				return 0;
+			}
+		} else if (r == 0) {
 			r = follow_take_news(f, ret_news);
+		}
 		if (r == -EINTR && f->jobpool->fd >= 0)
 			return r;
 		f->asked = false;

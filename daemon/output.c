@@ -101,12 +101,13 @@ static void kept_path(const struct output_read *read, unsigned i, char path[OUTP
 static int read_file(struct output_read *read, unsigned i)
 {
 	struct output_stream *s = &read->stream[i];
+	char kept[OUTPUT_PATH_BYTES];
 	int r, fd = open(read->paths[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
 	/* Its worker may have moved it to its final place, and the report has not been heard yet. */
 	if (fd < 0 && errno == ENOENT && read->place == OUTPUT_RUNNING) {
-		kept_path(read, i, read->paths[i]);
-		fd = open(read->paths[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		kept_path(read, i, kept);
+		fd = open(kept, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	}
 	if (fd < 0) {
 		/* Nothing was written yet; or it was removed, and so it will be never. */
