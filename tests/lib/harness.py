@@ -107,6 +107,8 @@ def kill_processes_of(directory):
 class Daemon:
     """One jobpoold and its state directory. Used as a context manager, or through Story.daemon()."""
 
+    clients_started = []  # by popen(), of all daemons
+
     def __init__(self, config=None, options=(), env=None, state_dir=None):
         """
         config:    YAML text, None = no file
@@ -238,7 +240,9 @@ class Daemon:
         """A client that goes on beside the story: a subprocess.Popen with pipes, to be used in a `with`."""
         for stream in ("stdin", "stdout", "stderr"):
             kwargs.setdefault(stream, subprocess.PIPE)
-        return subprocess.Popen(self.command(*args), env=self._merged(self._env, env or {}), cwd=self.root, **kwargs)
+        client = subprocess.Popen(self.command(*args), env=self._merged(self._env, env or {}), cwd=self.root, **kwargs)
+        self.clients_started.append(client)
+        return client
 
     def command(self, *args):
         return [JOBPOOL, "--socket", self.socket, *map(os.fsencode, map(_as_path, args))]
@@ -387,6 +391,8 @@ class Story(unittest.TestCase):
 
     def setUp(self):
         def too_long(*_):
+            for client in Daemon.clients_started:  # else leaving a `with popen()` would wait for them
+                client.kill()
             raise AssertionError(f"the story took longer than {STORY_DEADLINE} s")
 
         signal.signal(signal.SIGALRM, too_long)
