@@ -505,7 +505,7 @@ int change_clean(struct ops *ops, struct store_request *request)
 	struct files files = { NULL, 0, 0 };
 	int code;
 
-	clean->ids = malloc(STORE_ROWS_MAX * sizeof(*clean->ids));
+	clean->ids = calloc(STORE_ROWS_MAX, sizeof(*clean->ids));
 	clean->gone = calloc(STORE_ROWS_MAX, sizeof(*clean->gone));
 	if (!clean->ids || !clean->gone)
 		return SQLITE_NOMEM;
