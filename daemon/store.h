@@ -186,6 +186,7 @@ struct store_request {
 		/* Remove up to STORE_ROWS_MAX done jobs that match, the longest finished first. Results as above. */
 		struct {
 			struct store_filter filter;
+			size_t limit;          /* at most so many; 0 = STORE_ROWS_MAX */
 			struct clean_cursor { uint64_t finished_ms, id; } from, next; /* zero = from the longest finished on */
 			bool more;             /* result: STORE_SCAN_MAX were examined, or enough found: post another one @from this @next */
 			uint64_t *ids;         /* the store's own: which are to go */

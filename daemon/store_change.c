@@ -481,7 +481,7 @@ static int collect_finished(struct ops *ops, struct store_request *request)
 {
 	__typeof__(request->u.clean) *clean = &request->u.clean;
 	sqlite3_stmt *s = sql_get(&ops->db, SQL_JOBS_FINISHED);
-	size_t examined = 0;
+	size_t examined = 0, limit = clean->limit ? MIN(clean->limit, STORE_ROWS_MAX) : STORE_ROWS_MAX;
 	int code;
 
 	clean->next = clean->from;
@@ -489,7 +489,7 @@ static int collect_finished(struct ops *ops, struct store_request *request)
 	sql_put(s, 2, clean->from.id);
 	sql_put(s, 3, clean->filter.finished_before_ms ? clean->filter.finished_before_ms : INT64_MAX);
 	while ((code = sqlite3_step(s)) == SQLITE_ROW) {
-		clean->more = clean->count == STORE_ROWS_MAX || examined++ == STORE_SCAN_MAX;
+		clean->more = clean->count == limit || examined++ == STORE_SCAN_MAX;
 		if (clean->more)
 			break;
 		clean->next = (struct clean_cursor){ sql_uint(s, COLUMN_FINISHED_CLOCK), sql_uint(s, COLUMN_ID) };

@@ -21,7 +21,6 @@ struct sweep {
 	const struct config *config;
 	uv_timer_t timer;
 	uint64_t unused_at_ms, aged_at_ms;   /* loop time of the next look; 0 = nothing to look for */
-	uint64_t trim_cursor;                /* ids up to here were looked at for the oldest done ones */
 	bool sweeping, cleaning, trimming;   /* a request is under way */
 	bool more_done;                      /* jobs have ended since the last batch */
 	bool stopped;
@@ -137,6 +136,8 @@ void sweep_expect(struct sweep *s)
 
 static void clean_from(struct sweep *s, struct clean_cursor from);
 
+static void trim(struct sweep *s);
+
 static void on_cleaned(struct store_request *request)
 {
 	struct sweep *s = request->context;
@@ -154,6 +155,7 @@ static void on_cleaned(struct store_request *request)
 	}
 	if (finished_jobs(s))
 		expect_aged(s);
+	trim(s);
 }
 
 static void clean_from(struct sweep *s, struct clean_cursor from)
@@ -179,47 +181,17 @@ static void clean(struct sweep *s) { clean_from(s, (struct clean_cursor){ 0 }); 
 
 /* --- more finished jobs than are to be kept: the oldest go --- */
 
-static void trim(struct sweep *s);
-
 static void on_trimmed(struct store_request *request)
 {
 	struct sweep *s = request->context;
 
 	s->trimming = false;
-	if (request->status != 0 || !request->u.remove.removed)
+	if (request->status != 0 || !request->u.clean.removed)
 		return;
-	dispatch_forget(s->dispatch, request->u.remove.gone, request->u.remove.removed);
-	sweep_unlink(s, request->u.remove.files, request->u.remove.file_count);
+	dispatch_forget(s->dispatch, request->u.clean.gone, request->u.clean.removed);
+	sweep_unlink(s, request->u.clean.files, request->u.clean.file_count);
 	sweep_expect(s);
 	trim(s);
-}
-
-static void on_oldest(struct store_request *request)
-{
-	struct sweep *s = request->context;
-	struct store_request *removal;
-
-	s->trimming = false;
-	if (request->status != 0 || s->stopped)
-		return;
-	s->trim_cursor = request->u.list.next_cursor;
-	if (!request->u.list.count) {
-		if (s->trim_cursor) /* a stretch of jobs that are not done */
-			trim(s);
-		return;
-	}
-	removal = store_request_new(STORE_REMOVE_JOBS, on_trimmed, s);
-	if (removal)
-		removal->u.remove.ids = calloc(request->u.list.count, sizeof(uint64_t));
-	if (!removal || !removal->u.remove.ids) {
-		store_request_free(removal);
-		return;
-	}
-	for (size_t i = 0; i < request->u.list.count; i++)
-		removal->u.remove.ids[i] = request->u.list.rows[i].id;
-	removal->u.remove.count = request->u.list.count;
-	s->trimming = true;
-	store_post(s->store, removal);
 }
 
 static void trim(struct sweep *s)
@@ -227,14 +199,13 @@ static void trim(struct sweep *s)
 	uint64_t keep = s->config->retention.jobs, have = finished_jobs(s);
 	struct store_request *request;
 
-	if (s->stopped || s->trimming || !keep || have <= keep)
+	/* One removal at a time, or both would take the same surplus. */
+	if (s->stopped || s->trimming || s->cleaning || !keep || have <= keep)
 		return;
-	request = store_request_new(STORE_LIST_JOBS, on_oldest, s);
+	request = store_request_new(STORE_CLEAN, on_trimmed, s);
 	if (!request)
 		return;
-	request->u.list.filter.states = 1u << JOB_DONE;
-	request->u.list.cursor = s->trim_cursor;
-	request->u.list.limit = (size_t)MIN(have - keep, (uint64_t)STORE_ROWS_MAX);
+	request->u.clean.limit = (size_t)MIN(have - keep, (uint64_t)STORE_ROWS_MAX);
 	s->trimming = true;
 	store_post(s->store, request);
 }

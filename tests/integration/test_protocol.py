@@ -369,12 +369,15 @@ class Limits(harness.Story):
             self.assertTrue(str(raw.ask("INPUT", "NEW", 0, b"x" * 11)).startswith("LIMIT"))
 
     def test_retention_keeps_as_many_as_it_says(self):
-        jobpool = self.daemon("retention: { jobs: 5 }\n")
+        jobpool = self.daemon("retention: { jobs: 5 }\n", options=["--workers", "1"])
         with Raw(jobpool.socket) as raw:
-            ids = [raw.ask("SUBMIT", "default", "CMD", "sh", "-c", "head -c 100000 /dev/zero") for _ in range(20)]
+            # The first to be submitted is the last to finish: the longest finished go, not the lowest ids.
+            late = raw.ask("SUBMIT", "default", "PRIORITY", -1, "HOLD", 1, "CMD", "head", "-c", "100000", "/dev/zero")
+            ids = [raw.ask("SUBMIT", "default", "CMD", "head", "-c", "100000", "/dev/zero") for _ in range(20)]
+            raw.ask("RELEASE", late)
             raw.ask("JOIN", "*", -1)
             harness.wait_for(lambda: len(raw.ask("LIST")[1]) == 5, what="the oldest are removed")
-            self.assertEqual([as_map(job)["id"] for job in raw.ask("LIST")[1]], ids[-5:])
+            self.assertEqual([as_map(job)["id"] for job in raw.ask("LIST")[1]], [late, *ids[-4:]])
             harness.wait_for(lambda: len(os.listdir(jobpool.state_dir / "output")) == 5, what="their files too")
 
     def test_a_second_daemon_is_refused_with_the_pid_of_the_first(self):
