@@ -7,7 +7,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import harness  # noqa: E402
 
 # One whose environment, directory and command line do not tell whose it is, is known by its odd time.
-UNNAMED = "1000.125"
+UNNAMED = f"1000.{os.getpid():07}"  # seconds; the only name of a process that has lost all others
 
 # What a job leaves behind; `arrive` tells the story that it is there. The sleeps outlast every story.
 LEFTOVERS = {
