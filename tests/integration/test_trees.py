@@ -1,5 +1,6 @@
 """All that a job started is gone when its outcome is told: P4, whatever the processes do to stay."""
 
+import os
 import pathlib
 import sys
 
@@ -7,7 +8,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import harness  # noqa: E402
 
 # One whose environment, directory and command line do not tell whose it is, is known by its odd time.
-UNNAMED = f"1000.{os.getpid():07}"  # seconds; the only name of a process that has lost all others
+UNNAMED = f"1000.{os.getpid():07}"
 
 # What a job leaves behind; `arrive` tells the story that it is there. The sleeps outlast every story.
 LEFTOVERS = {
