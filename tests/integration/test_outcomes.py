@@ -77,7 +77,7 @@ class Outcomes(harness.Story):
     def test_a_time_out_ends_the_whole_job_in_time(self):
         begin = time.monotonic()
         self.jobpool.cli("run", "--timeout", "1s", "--", "sh", "-c", "sleep 61 & sleep 62", check=124)
-        self.assertLess(time.monotonic() - begin, 2)
+        self.assertLess(time.monotonic() - begin, 2 * harness.SLACK)
         self.assert_nothing_is_left()
 
     def test_the_same_time_out_by_wait(self):
