@@ -45,8 +45,8 @@ _LOUD = re.compile(r"\blevel=(error|warning)\b")
 # that sends one needs the default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The leak checker was at work when the supervisor killed its process: it tells of a thread that is gone, not of a leak.
-_KILLED_LATE = re.compile(r"(==\d+==Unable to get registers from thread \d+\.\s*)+")
+# The leak checker was at work when the supervisor killed its process: it tells nothing, or of a thread that is gone, but of no leak.
+_KILLED_LATE = re.compile(r"(==\d+==Unable to get registers from thread \d+\.\s*)*")
 _REPORT = re.compile(r"ERROR: AddressSanitizer|WARNING: ThreadSanitizer|LeakSanitizer|runtime error:")
 
 
