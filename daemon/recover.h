@@ -1,4 +1,4 @@
-/* What is true after a restart: the worker files, judged by the rules of design section 6 (shared by no other file). Reads and
+/* What is true after a restart: the worker files, judged by the rules that doc/internals.md lists. Reads and
  * writes files below state_dir (cwd) only; decides, and changes nothing but the epoch. */
 #pragma once
 

@@ -317,7 +317,10 @@ class Daemon:
 
     def _sanitizer_reports(self):
         reports = {path.name: path.read_text(errors="replace") for path in sorted((self.root / "reports").iterdir())}
-        return [f"sanitizer report {name}:\n{text[:20000]}" for name, text in reports.items() if not _KILLED_LATE.fullmatch(text)]
+        return [
+            f"sanitizer report {name}:\n{text[:20000]}" for name, text in reports.items()
+            if not (name.startswith("lsan.") and _KILLED_LATE.fullmatch(text))
+        ]
 
     def _print_log(self):
         """For the test's own log, which `make check` shows when the test fails."""
