@@ -39,7 +39,7 @@ static const char *const limit_names[] = {
 static_assert(ARRAY_SIZE(limit_names) == LIMIT_MAX, "a word for every limit");
 
 static const char *const step_names[] = {
-	[STEP_NONE] = "",       [STEP_PIPE] = "pipe",   [STEP_INPUT] = "input", [STEP_SESSION] = "session",
+	[STEP_NONE] = "",       [STEP_PIPE] = "pipe",   [STEP_INPUT] = "input", [STEP_GROUP] = "process group",
 	[STEP_UMASK] = "umask", [STEP_CWD] = "cwd",     [STEP_STDIO] = "stdio", [STEP_EXEC] = "exec",
 	[STEP_SPEC] = "spec",   [STEP_VFORK] = "vfork",
 };

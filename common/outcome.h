@@ -25,7 +25,7 @@ enum outcome {
 enum limit { LIMIT_NONE, LIMIT_TIMEOUT, LIMIT_MAX };
 
 /* Which step of starting it failed (OUTCOME_UNSTARTABLE). */
-enum start_step { STEP_NONE, STEP_PIPE, STEP_INPUT, STEP_SESSION, STEP_UMASK, STEP_CWD, STEP_STDIO, STEP_EXEC, STEP_SPEC, STEP_VFORK, STEP_MAX };
+enum start_step { STEP_NONE, STEP_PIPE, STEP_INPUT, STEP_GROUP, STEP_UMASK, STEP_CWD, STEP_STDIO, STEP_EXEC, STEP_SPEC, STEP_VFORK, STEP_MAX };
 
 /* Why an attempt without an exit status of its own is lost (OUTCOME_LOST). */
 enum lost_reason { LOST_NONE, LOST_WORKER_DIED, LOST_MACHINE, LOST_STOPPED, LOST_RELEASED, LOST_MAX };

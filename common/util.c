@@ -163,23 +163,28 @@ int pwrite_all(int fd, const void *data, size_t len, off_t offset)
 	return 0;
 }
 
-static uint64_t now_ms(clockid_t clock)
+static uint64_t now_us(clockid_t clock)
 {
 	struct timespec t;
 	int r = clock_gettime(clock, &t);
 
 	assert(r == 0);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+uint64_t now_monotonic_us(void)
+{
+	return now_us(CLOCK_MONOTONIC);
 }
 
 uint64_t now_monotonic_ms(void)
 {
-	return now_ms(CLOCK_MONOTONIC);
+	return now_us(CLOCK_MONOTONIC) / 1000;
 }
 
 uint64_t now_wall_ms(void)
 {
-	return now_ms(CLOCK_REALTIME);
+	return now_us(CLOCK_REALTIME) / 1000;
 }
 
 static int hex_digit(char c)
@@ -234,19 +239,25 @@ void random_fill(void *data, size_t len)
 
 uint32_t crc32_of(const void *data, size_t len)
 {
-	/* Four bits a step: what we sum up is a few hundred bytes, and sixteen constants need no start-up code. */
-	static const uint32_t step[16] = {
-		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-		0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-	};
+	/* What a byte adds is the sum of what its bits add, so the compiler can make the table: no start-up code, no 256 constants to read. */
+#define BIT(byte, bit, value) ((byte) >> (bit) & 1 ? (value) : 0u)
+#define BYTE(b)                                                                                                      \
+	(BIT(b, 0, 0x77073096u) ^ BIT(b, 1, 0xee0e612cu) ^ BIT(b, 2, 0x076dc419u) ^ BIT(b, 3, 0x0edb8832u) ^        \
+	 BIT(b, 4, 0x1db71064u) ^ BIT(b, 5, 0x3b6e20c8u) ^ BIT(b, 6, 0x76dc4190u) ^ BIT(b, 7, 0xedb88320u))
+#define FOUR(b) BYTE(b), BYTE((b) + 1), BYTE((b) + 2), BYTE((b) + 3)
+#define SIXTEEN(b) FOUR(b), FOUR((b) + 4), FOUR((b) + 8), FOUR((b) + 12)
+#define SIXTY_FOUR(b) SIXTEEN(b), SIXTEEN((b) + 16), SIXTEEN((b) + 32), SIXTEEN((b) + 48)
+	static const uint32_t table[256] = { SIXTY_FOUR(0), SIXTY_FOUR(64), SIXTY_FOUR(128), SIXTY_FOUR(192) };
+#undef SIXTY_FOUR
+#undef SIXTEEN
+#undef FOUR
+#undef BYTE
+#undef BIT
 	const uint8_t *bytes = data;
 	uint32_t crc = 0xffffffff;
 
-	for (size_t i = 0; i < len; i++) {
-		crc ^= bytes[i];
-		crc = crc >> 4 ^ step[crc & 15];
-		crc = crc >> 4 ^ step[crc & 15];
-	}
+	for (size_t i = 0; i < len; i++)
+		crc = crc >> 8 ^ table[(crc ^ bytes[i]) & 0xff];
 	return ~crc;
 }
 

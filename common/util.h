@@ -48,6 +48,7 @@ int pwrite_all(int fd, const void *data, size_t len, off_t offset);
 
 /* Milliseconds: CLOCK_MONOTONIC, and wall-clock time since 1970. */
 uint64_t now_monotonic_ms(void);
+uint64_t now_monotonic_us(void);
 uint64_t now_wall_ms(void);
 
 /* The kernel's random id of this boot, 16 bytes. 0 or -errno. */

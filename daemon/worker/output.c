@@ -35,7 +35,7 @@ void output_init(struct output *o, uint64_t worker_id)
 		for (unsigned i = 0; i < 2; i++)
 			o->scratch[mark][i].fd = -1;
 	for (unsigned i = 0; i < 2; i++)
-		o->streams[i].pipe_fd = -1;
+		o->streams[i].pipe_fd = o->streams[i].write_fd = -1;
 }
 
 void output_deinit(struct output *o, bool remove_files)
@@ -192,7 +192,7 @@ void output_reset(struct output *o, unsigned mark)
 {
 	o->mark = mark;
 	for (unsigned i = 0; i < 2; i++)
-		o->streams[i] = (struct stream){ .pipe_fd = -1, .memory = o->streams[i].memory };
+		o->streams[i] = (struct stream){ .pipe_fd = -1, .write_fd = -1, .memory = o->streams[i].memory };
 }
 
 int output_start(struct output *o, bool merged, uint64_t max_bytes, int ret_write_fds[2])
@@ -210,11 +210,18 @@ int output_start(struct output *o, bool merged, uint64_t max_bytes, int ret_writ
 	}
 	for (unsigned i = 0; i < 2; i++) {
 		o->streams[i].pipe_fd = pipes[i][0];
+		o->streams[i].write_fd = pipes[i][1];
 		o->streams[i].max_bytes = max_bytes;
 	}
 	ret_write_fds[0] = pipes[0][1];
 	ret_write_fds[1] = merged ? pipes[0][1] : pipes[1][1];
 	return 0;
+}
+
+void output_end_writing(struct output *o)
+{
+	for (unsigned i = 0; i < 2; i++)
+		close_fd(&o->streams[i].write_fd);
 }
 
 int output_poll_fd(const struct output *o, unsigned stream)
@@ -264,6 +271,7 @@ bool output_drain(struct output *o, uint64_t now_ms)
 
 void output_stop(struct output *o)
 {
+	output_end_writing(o);
 	for (unsigned i = 0; i < 2; i++)
 		close_fd(&o->streams[i].pipe_fd);
 }

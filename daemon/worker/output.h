@@ -9,6 +9,7 @@
 
 struct stream {
 	int pipe_fd;           /* read end; -1: none, or at its end */
+	int write_fd;          /* the job's end, ours too while it runs; -1: closed, or (merged) that of stdout */
 	uint64_t bytes;        /* stored or cut out so far: the stream's length */
 	uint64_t max_bytes;
 	uint64_t punched;      /* the hole reaches up to here in the file */
@@ -36,8 +37,11 @@ void output_deinit(struct output *o, bool remove_files);
 
 /* The next job, of mark @mark: nothing is open, nothing was written. The output before was stopped. */
 void output_reset(struct output *o, unsigned mark);
-/* Fresh pipes for it: ret_write_fds[1] equals [0] when @merged. The caller closes them. 0 or -errno: nothing is open. */
+/* Fresh pipes for it: ret_write_fds[1] equals [0] when @merged. They stay ours, and open until output_end_writing(): else the end of
+ * a job would wake its worker twice, by its pipes and by SIGCHLD. 0 or -errno: nothing is open. */
 int output_start(struct output *o, bool merged, uint64_t max_bytes, int ret_write_fds[2]);
+/* The job is gone, or was never started: from here on a pipe ends when nobody else has it open. */
+void output_end_writing(struct output *o);
 /* The descriptor to poll for input, or -1: at its end, or waiting for room on the disk. */
 int output_poll_fd(const struct output *o, unsigned stream);
 /* What poll() said of that descriptor. */
@@ -46,7 +50,7 @@ void output_read(struct output *o, unsigned stream, short revents, uint64_t now_
 uint64_t output_deadline(const struct output *o);
 void output_retry(struct output *o, uint64_t now_ms);
 
-/* The tree is empty: take what the pipes still hold. True when both are at their end; false: somebody outside of the tree
+/* The tree is empty and our writing ended: take what the pipes still hold. True when both are at their end; false: somebody outside of the tree
  * has one open. What the disk has no room for now is dropped. */
 bool output_drain(struct output *o, uint64_t now_ms);
 /* Close the pipes, complete or not. */

@@ -22,14 +22,6 @@
 #define HOLDER_MS 1000u /* for a process outside of the tree that has the output open */
 #define NEVER UINT64_MAX
 
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static uint64_t add_ms(uint64_t now_ms, uint64_t ms)
 {
 	return ms >= NEVER - now_ms ? NEVER : now_ms + ms;
@@ -120,7 +112,7 @@ static int open_input(uint64_t input_id, int *ret_fd)
 	return *ret_fd < 0 ? -errno : 0;
 }
 
-/* Descriptors, then the process: its pid, or 0 with *ret_failure. All that is opened for the child is closed again. */
+/* Descriptors, then the process: its pid, or 0 with *ret_failure. */
 static pid_t start_process(struct run *r, struct launch *job, struct launch_failure *ret_failure)
 {
 	int write_fds[2] = { -1, -1 };
@@ -137,12 +129,9 @@ static pid_t start_process(struct run *r, struct launch *job, struct launch_fail
 	} else {
 		job->stdout_fd = write_fds[0];
 		job->stderr_fd = write_fds[1];
-		r->started_us = now_us();
+		r->started_us = now_monotonic_us();
 		pid = launch_job(r->launcher, job, ret_failure);
 	}
-	if (write_fds[1] != write_fds[0])
-		close_fd(&write_fds[1]);
-	close_fd(&write_fds[0]);
 	close_fd(&job->stdin_fd);
 	return pid;
 }
@@ -224,6 +213,7 @@ void run_check_output(struct run *r, uint64_t now_ms)
 
 static void on_tree_empty(struct run *r, uint64_t now_ms)
 {
+	output_end_writing(r->output);
 	r->state = RUN_DRAINING;
 	r->step_at_ms = now_ms + HOLDER_MS;
 	run_check_output(r, now_ms);
@@ -266,7 +256,7 @@ void run_reap(struct run *r, uint64_t now_ms)
 	struct rusage usage;
 
 	if (r->state == RUN_RUNNING && wait4(r->pid, &r->wait_status, WNOHANG, &usage) == r->pid) {
-		r->end.elapsed_us = now_us() - r->started_us;
+		r->end.elapsed_us = now_monotonic_us() - r->started_us;
 		r->end.ended_wall_ms = now_wall_ms();
 		add_usage(&r->usage, &usage);
 		decide_outcome(r);

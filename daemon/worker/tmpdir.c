@@ -10,6 +10,8 @@
 
 #include "worker_proto.h"
 
+#define CLOCK_TICK_MS 2500u /* file times may be as coarse as 2 s */
+
 static int open_directory(int at_fd, const char *path)
 {
 	int fd = openat(at_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -19,6 +21,7 @@ static int open_directory(int at_fd, const char *path)
 
 int tmpdir_init(struct tmpdir *t, uint64_t worker_id)
 {
+	*t = (struct tmpdir){ 0 };
 	snprintf(t->path, sizeof(t->path), TMP_DIRECTORY "/%" PRIu64, worker_id);
 	return mkdir(t->path, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
@@ -115,11 +118,32 @@ static int empty_pass(int fd, uint64_t *serial)
 	return progress > 0;
 }
 
+/* Whatever happens in a directory moves its ctime, which nobody can set; but two changes in one tick of the clock get the same. So
+ * an empty directory is known again when its last change was over a tick ago by the time it was looked at (git's rule for its index). */
+static void remember_empty(struct tmpdir *t, int fd)
+{
+	t->empty.st_ino = 0;
+	if (fstat(fd, &t->empty) < 0 ||
+	    (uint64_t)t->empty.st_ctim.tv_sec * 1000 + (uint64_t)t->empty.st_ctim.tv_nsec / 1000000 + CLOCK_TICK_MS > now_wall_ms())
+		t->empty.st_ino = 0;
+}
+
+static bool is_known_empty(const struct tmpdir *t)
+{
+	struct stat now;
+
+	return t->empty.st_ino && lstat(t->path, &now) == 0 && now.st_ino == t->empty.st_ino && now.st_dev == t->empty.st_dev &&
+	       now.st_ctim.tv_sec == t->empty.st_ctim.tv_sec && now.st_ctim.tv_nsec == t->empty.st_ctim.tv_nsec;
+}
+
 /* Opened by its name each time: a job may have moved the directory away, and what it is now is not ours to empty. */
 int tmpdir_empty(struct tmpdir *t)
 {
 	uint64_t serial = 0;
 
+	if (is_known_empty(t))
+		return 0;
+	t->empty.st_ino = 0;
 	int fd = open_directory(AT_FDCWD, t->path);
 	if (fd == -ENOENT) {
 		if (mkdir(t->path, 0700) < 0)
@@ -129,6 +153,8 @@ int tmpdir_empty(struct tmpdir *t)
 	if (fd < 0)
 		return fd;
 	int r = is_empty(fd);
+	if (r == 1)
+		remember_empty(t, fd);
 	if (r == 0) {
 		fchmod(fd, 0700);
 		while (empty_pass(fd, &serial))

@@ -1,10 +1,13 @@
 /* JOBPOOL_TMPDIR: the worker's own directory, empty at the start of each job. */
 #pragma once
 
+#include <sys/stat.h>
+
 #include "util.h"
 
 struct tmpdir {
-	char path[32]; /* below state_dir, which is the current directory */
+	char path[32];      /* below state_dir, which is the current directory */
+	struct stat empty;  /* what it was when it was last seen empty, if that can be told from a later change; st_ino 0: unknown */
 };
 
 /* Make the directory (it may exist). 0 or -errno. */
