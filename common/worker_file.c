@@ -9,8 +9,8 @@
 
 #define EPOCH_OFFSET 512
 #define MARKS_OFFSET 1024
-#define MARK_STRIDE 512
-#define RETIRED_OFFSET 2560
+#define MARK_STRIDE 256
+#define RETIRED_OFFSET 3072
 /* A reader may meet a mark half-written (buffered reads and writes of a page are not atomic): it looks again. */
 #define MARK_READ_TRIES 16
 

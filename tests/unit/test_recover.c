@@ -306,15 +306,15 @@ END_TEST
 
 START_TEST(test_recover_tells_three_attempts_of_one_worker_apart)
 {
-	static const uint8_t tokens[MARKS_PER_WORKER][TOKEN_BYTES] = { { 1 }, { 2 }, { 3 } };
+	static const uint8_t tokens[][TOKEN_BYTES] = { { 1 }, { 2 }, { 3 } };
 	static const enum mark_state states[] = { MARK_ENDED, MARK_ENDED, MARK_STARTED };
 	static const enum verdict expected[] = { VERDICT_ENDED, VERDICT_ENDED, VERDICT_ADOPT };
 	int fd = make_worker(1);
 
-	for (unsigned i = 0; i < MARKS_PER_WORKER; i++)
+	for (unsigned i = 0; i < ARRAY_SIZE(tokens); i++)
 		write_mark(fd, i, states[i], tokens[i]);
 	scan();
-	for (unsigned i = 0; i < MARKS_PER_WORKER; i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(tokens); i++) {
 		unsigned mark = UINT32_MAX;
 		size_t worker;
 

@@ -146,7 +146,7 @@ START_TEST(test_worker_file_damaged_mark_is_refused)
 
 	int fd = create(1);
 	ck_assert_int_eq(worker_file_write_mark(fd, 1, &mark, false), 0);
-	ck_assert_int_eq(pwrite_all(fd, "x", 1, 1024 + 512 + 100), 0);
+	ck_assert_int_eq(pwrite_all(fd, "x", 1, 1024 + 256 + 100), 0);
 	ck_assert_int_eq(worker_file_read_mark(fd, 1, &mark), -EBADMSG);
 	ck_assert_int_eq(worker_file_read_mark(fd, 0, &mark), 0);
 	mark.state = MARK_ENDED + 1;
