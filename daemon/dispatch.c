@@ -133,7 +133,7 @@ void dispatch_step(struct dispatch *d, struct job *job, enum job_state to, enum 
 		d->events.on_job_retried(job->id, d->events.context);
 	if (to != JOB_DONE)
 		return;
-	log_info("job ended", "job=%" PRIu64 " queue=%s attempt=%" PRIu32 " outcome=%s", job->id, job->queue->name, job->attempt, outcome_name(outcome));
+	log_debug("job ended", "job=%" PRIu64 " queue=%s attempt=%" PRIu32 " outcome=%s", job->id, job->queue->name, job->attempt, outcome_name(outcome));
 	if (d->events.on_job_done)
 		d->events.on_job_done(job->id, d->events.context);
 	note_idle_queue(d, job->queue);

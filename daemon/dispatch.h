@@ -96,6 +96,8 @@ int dispatch_start(struct dispatch *d, const struct store_start *start, const st
 void dispatch_reconfigure(struct dispatch *d, const struct config *config);
 /* To be called from the store's on_batch. */
 void dispatch_on_batch(struct dispatch *d);
+/* For the store: no worker waits for the disk, and there is work on disk for those that become free. */
+bool dispatch_may_pause(const struct dispatch *d);
 
 enum dispatch_stop { STOP_LEAVE, STOP_KILL };
 /* Start nothing more, un-claim what waits; KILL: end jobs, workers and supervisor, record how they ended. Then

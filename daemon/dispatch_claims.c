@@ -158,6 +158,15 @@ static void on_claimed(struct store_request *request)
 	dispatch_run(d, pool);
 }
 
+static void take_token(struct dispatch *d, uint8_t ret_token[TOKEN_BYTES])
+{
+	if (!d->tokens_left) {
+		random_fill(d->tokens, sizeof(d->tokens));
+		d->tokens_left = TOKENS_KEPT;
+	}
+	memcpy(ret_token, d->tokens[--d->tokens_left], TOKEN_BYTES);
+}
+
 /* Commit the attempt; @w is reserved for it, or NULL: claimed ahead. */
 static bool claim(struct dispatch *d, struct job *job, struct worker *w)
 {
@@ -169,7 +178,7 @@ static bool claim(struct dispatch *d, struct job *job, struct worker *w)
 	job->claim = CLAIM_POSTED;
 	job->claim_pool = job->queue->pool;
 	job->attempt++;
-	random_fill(job->token, TOKEN_BYTES);
+	take_token(d, job->token);
 	if (w)
 		reserve(d, job, w);
 	else
@@ -228,6 +237,31 @@ void dispatch_run(struct dispatch *d, struct pool *pool)
 	list_for_each(queue, &d->queues, link)
 		if (queue->pool == pool)
 			dispatch_refill(d, queue);
+}
+
+static bool is_held_up(const struct pool *pool)
+{
+	struct worker *w;
+
+	list_for_each(w, &pool->workers, link)
+		if (w->reserved || (w->connection && !w->job && w->unrecorded >= MARKS_PER_WORKER))
+			return true;
+	return false;
+}
+
+bool dispatch_may_pause(const struct dispatch *d)
+{
+	bool enough = false;
+	struct pool *pool;
+	struct job *ahead;
+
+	list_for_each(pool, &d->pools, link) {
+		ahead = list_first(&pool->claimed, struct job, link);
+		enough |= ahead && ahead->claim == CLAIM_COMMITTED;
+		if (is_held_up(pool))
+			return false;
+	}
+	return enough && !d->stopping;
 }
 
 void dispatch_run_all(struct dispatch *d)

@@ -10,6 +10,7 @@
 
 #define HAND_OVER_MS 10000u /* not started so long after it was handed over, or so late with its report: it hangs */
 #define HANG_LOOK_MS 5000u
+#define FLUSH_MS 100u /* a worker hears so much later, unless it gets another job before, that the one before is recorded */
 
 /* ---- the end of an attempt ---- */
 
@@ -107,6 +108,23 @@ static void add_recorded(struct dispatch *d, const struct worker *w, uint64_t jo
 	list_append(&d->recorded, &r->link);
 }
 
+/* "Recorded" travels with the next job of the worker, where there is one at once; a busy one is not woken up for it alone. */
+static void flush_workers(struct dispatch *d, bool busy_too)
+{
+	struct pool *pool;
+	struct worker *w;
+
+	list_for_each(pool, &d->pools, link)
+		list_for_each(w, &pool->workers, link)
+			if (busy_too || !w->job || w->leaving)
+				worker_flush(w);
+}
+
+static void on_flush_timer(uv_timer_t *timer)
+{
+	flush_workers(timer->data, true);
+}
+
 static void tell_recorded(struct dispatch *d, struct recorded *r)
 {
 	struct worker *w = workers_find(d->workers, r->worker_id);
@@ -119,8 +137,10 @@ static void tell_recorded(struct dispatch *d, struct recorded *r)
 	}
 	if (w->unrecorded)
 		w->unrecorded--;
-	worker_send_recorded(w, d->epoch, r->token);
+	worker_post_recorded(w, d->epoch, r->token);
 	workers_update(d->workers, w);
+	if (w->job && !uv_is_active((uv_handle_t *)&d->flush_timer))
+		uv_timer_start(&d->flush_timer, on_flush_timer, FLUSH_MS, 0);
 }
 
 /* Scratch files are free once "recorded" is heard: it waits for reads that are under way. */
@@ -172,6 +192,7 @@ void dispatch_on_batch(struct dispatch *d)
 		pool_on_commit(pool);
 		dispatch_run(d, pool);
 	}
+	flush_workers(d, false);
 	if (d->stopping)
 		dispatch_consider_stop(d);
 }
@@ -188,6 +209,7 @@ void dispatch_reader_end(struct dispatch *d, struct job *job)
 	if (--job->readers > 0)
 		return;
 	tell_all_recorded(d);
+	flush_workers(d, false);
 	dispatch_settle(d, job);
 	if (d->stopping)
 		dispatch_consider_stop(d); /* what was recorded may have waited for this read only */
@@ -220,8 +242,10 @@ static void copy_output(const struct slice from[2], struct slice ret_copies[2], 
 /* What is due now is told now when no commit is under way that would bring a batch. */
 static void tell_if_committed(struct dispatch *d)
 {
-	if (store_committed(d->store) == store_posted(d->store))
-		tell_all_recorded(d);
+	if (store_committed(d->store) != store_posted(d->store))
+		return;
+	tell_all_recorded(d);
+	flush_workers(d, false);
 }
 
 static void on_ended(struct worker *w, const struct message_ended *ended, const struct slice output[2], void *context)

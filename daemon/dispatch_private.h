@@ -16,6 +16,8 @@ struct recorded {
 	bool bury;               /* all that the dead worker left is posted; token and job_id are not used */
 };
 
+#define TOKENS_KEPT 32 /* one system call for so many */
+
 struct dispatch {
 	uv_loop_t *loop;
 	const struct config *config;     /* borrowed: the current one */
@@ -29,7 +31,7 @@ struct dispatch {
 	struct job *jobs;                /* in memory, by id */
 	struct environments environments;
 	struct list recorded;            /* of struct recorded, by ticket */
-	uv_timer_t hang_timer, due_timer, claim_timer, stop_timer;
+	uv_timer_t hang_timer, due_timer, claim_timer, flush_timer, stop_timer;
 	uint64_t due_at_ms;              /* for which the due timer is set, 0 = not */
 	bool serving;                    /* jobs may be handed out */
 	bool stopping;
@@ -39,6 +41,8 @@ struct dispatch {
 	void *stop_context;
 	unsigned open_handles;
 	uint64_t started, ended;         /* attempts, since the start */
+	uint8_t tokens[TOKENS_KEPT][TOKEN_BYTES]; /* random, not given out yet: the first @tokens_left of them */
+	unsigned tokens_left;
 };
 
 /* ---- dispatch.c ---- */

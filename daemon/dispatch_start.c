@@ -306,7 +306,7 @@ static int recover(struct dispatch *d, const struct store_start *start)
 
 static void init_timers(struct dispatch *d)
 {
-	uv_timer_t *timers[] = { &d->hang_timer, &d->due_timer, &d->claim_timer, &d->stop_timer };
+	uv_timer_t *timers[] = { &d->hang_timer, &d->due_timer, &d->claim_timer, &d->flush_timer, &d->stop_timer };
 
 	for (size_t i = 0; i < ARRAY_SIZE(timers); i++) {
 		uv_timer_init(d->loop, timers[i]);
@@ -396,6 +396,7 @@ static void finish(struct dispatch *d)
 	uv_close((uv_handle_t *)&d->hang_timer, on_timer_closed);
 	uv_close((uv_handle_t *)&d->due_timer, on_timer_closed);
 	uv_close((uv_handle_t *)&d->claim_timer, on_timer_closed);
+	uv_close((uv_handle_t *)&d->flush_timer, on_timer_closed);
 	uv_close((uv_handle_t *)&d->stop_timer, on_timer_closed);
 }
 

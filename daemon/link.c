@@ -18,6 +18,7 @@ static void on_close(uv_handle_t *handle)
 	void (*on_closed)(struct link *) = link->on_closed;
 
 	buf_free(&link->in);
+	buf_free(&link->out);
 	list_remove(&link->list);
 	if (on_closed)
 		on_closed(link);
@@ -144,29 +145,39 @@ fail:
 	link_stop(link);
 }
 
-void link_send(struct link *link, enum message_type type, uint64_t epoch, const void *body, size_t body_len, const struct slice *tails,
+void link_post(struct link *link, enum message_type type, uint64_t epoch, const void *body, size_t body_len, const struct slice *tails,
 	       size_t tail_count)
 {
-	struct buf frame = { 0 };
-	uv_buf_t piece;
-	int sent;
-
 	if (link->stopped || link->deaf)
 		return;
-	message_append(&frame, type, epoch, body, body_len, tails, tail_count);
-	if (frame.failed) {
-		log_error("closing a private connection: out of memory", "pid=%d", link->peer_pid);
-		link_stop(link);
-		buf_free(&frame);
+	message_append(&link->out, type, epoch, body, body_len, tails, tail_count);
+	if (!link->out.failed)
 		return;
-	}
-	piece = uv_buf_init(frame.data, (unsigned)frame.len);
+	log_error("closing a private connection: out of memory", "pid=%d", link->peer_pid);
+	link_stop(link);
+}
+
+void link_flush(struct link *link)
+{
+	struct buf *out = &link->out;
+	uv_buf_t piece = uv_buf_init(out->data, (unsigned)out->len);
+	int sent;
+
+	if (link->stopped || link->deaf || !out->len)
+		return;
 	sent = uv_try_write((uv_stream_t *)&link->pipe, &piece, 1);
 	if (sent == UV_EAGAIN)
 		sent = 0;
 	if (sent < 0)
 		write_failed(link, sent);
-	else if ((size_t)sent < frame.len)
-		send_later(link, frame.data + sent, frame.len - (size_t)sent);
-	buf_free(&frame);
+	else if ((size_t)sent < out->len)
+		send_later(link, out->data + sent, out->len - (size_t)sent);
+	buf_clear(out);
+}
+
+void link_send(struct link *link, enum message_type type, uint64_t epoch, const void *body, size_t body_len, const struct slice *tails,
+	       size_t tail_count)
+{
+	link_post(link, type, epoch, body, body_len, tails, tail_count);
+	link_flush(link);
 }

@@ -16,6 +16,7 @@ struct link {
 	uv_pipe_t pipe;
 	pid_t peer_pid;                    /* SO_PEERCRED, as it was at connect */
 	struct buf in;
+	struct buf out;                    /* posted, not sent yet */
 	void (*on_message)(struct link *link, const struct message_header *header, struct slice frame);
 	void (*on_closed)(struct link *link); /* the peer is gone, or link_stop(); the link is freed after it */
 	void *context, *owner;             /* the owner's */
@@ -28,6 +29,12 @@ struct link {
 int link_accept(uv_stream_t *listener, struct link **ret_link);
 /* Any number of times, from any callback; on_closed follows from the loop (once). */
 void link_stop(struct link *link);
-/* Send one frame. Into nothing where the peer is gone: what it said before comes first, then on_closed. */
+/* Put one frame behind what is posted: it travels with the next link_send() or link_flush(). A peer woken once does more in its turn.
+ * Into nothing where the peer is gone: what it said before comes first, then on_closed. */
+void link_post(struct link *link, enum message_type type, uint64_t epoch, const void *body, size_t body_len, const struct slice *tails,
+	       size_t tail_count);
+/* Send all that is posted, in order. */
+void link_flush(struct link *link);
+/* Both. */
 void link_send(struct link *link, enum message_type type, uint64_t epoch, const void *body, size_t body_len, const struct slice *tails,
 	       size_t tail_count);

@@ -341,6 +341,13 @@ static void on_queue_idle(struct queue *queue, void *context)
 		waiters_notify_idle(s->waiters, queue);
 }
 
+static bool may_pause(void *context)
+{
+	struct server *s = context;
+
+	return s->dispatch && dispatch_may_pause(s->dispatch);
+}
+
 static void on_batch(void *context)
 {
 	struct server *s = context;
@@ -472,7 +479,7 @@ static void on_hangup(uv_signal_t *handle, int number)
 
 static int start_store(struct server *s, struct store_start **ret_start)
 {
-	const struct store_callbacks callbacks = { .on_batch = on_batch, .on_fatal = on_fatal, .context = s };
+	const struct store_callbacks callbacks = { .may_pause = may_pause, .on_batch = on_batch, .on_fatal = on_fatal, .context = s };
 	char error[256] = "";
 	int r = store_open(&s->loop, &callbacks, &s->store, ret_start, error);
 

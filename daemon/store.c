@@ -27,6 +27,7 @@
 #define ROOM_CHECK_MS 1000  /* while it commits */
 #define WAL_PAGE_BYTES (4096 + 24)
 #define THREAD_STACK_BYTES (512u << 10)
+#define PAUSE_US 1500u       /* from the start of one commit to that of the next, while nobody waits for it (may_pause) */
 
 static const struct store_sizes usual_sizes = {
 	.wal_bytes = 64 * MIB,
@@ -58,6 +59,8 @@ struct store {
 	pthread_mutex_t mutex;
 	pthread_cond_t wake;
 	struct list pending, answered;
+	bool sleeping;               /* the thread waits for requests */
+	bool pausing, may_pause;     /* it waits for others to share a commit; it may */
 	bool stop, stopped;
 	bool failed;
 	char failure[256];
@@ -66,6 +69,7 @@ struct store {
 	struct ops ops;
 	struct ballast ballast;
 	struct list backlog, batch;
+	uint64_t commit_started_us;
 	uint64_t idle_ms;            /* when to tidy up unless more changes come; 0 = nothing to tidy up */
 	uint64_t room_checked_ms;
 
@@ -164,6 +168,7 @@ static int try_batch(struct store *store)
 			store->idle_ms = now_monotonic_ms() + IDLE_MS; /* pages were cached */
 		return execute_all(store);
 	}
+	store->commit_started_us = now_monotonic_us();
 	store->ops.server.commit_number++;
 	code = sql_run(sql_get(db, SQL_BEGIN));
 	if (code == SQLITE_OK)
@@ -308,14 +313,27 @@ static uint64_t next_deadline(const struct store *store)
 
 /* --- the thread: its life --- */
 
-static void wait_until(struct store *store, uint64_t deadline_ms)
+/* 0 = until somebody wakes us. */
+static void wait_until(struct store *store, uint64_t deadline_us)
 {
-	struct timespec at = { .tv_sec = (time_t)(deadline_ms / 1000), .tv_nsec = (long)(deadline_ms % 1000) * 1000000 };
+	struct timespec at = { .tv_sec = (time_t)(deadline_us / 1000000), .tv_nsec = (long)(deadline_us % 1000000) * 1000 };
 
-	if (!deadline_ms)
+	if (!deadline_us)
 		pthread_cond_wait(&store->wake, &store->mutex);
 	else
 		pthread_cond_timedwait(&store->wake, &store->mutex, &at);
+}
+
+/* While the workers have enough to do and nobody is held up by the disk, a commit that comes a little later serves more of them, and
+ * its cost is shared by more. */
+static void pause_for_company(struct store *store)
+{
+	uint64_t until_us = store->commit_started_us + PAUSE_US;
+
+	store->pausing = true;
+	while (store->may_pause && !store->stop && now_monotonic_us() < until_us)
+		wait_until(store, until_us);
+	store->pausing = false;
 }
 
 /* Wait for requests, for a deadline or for the end. false: stop, and nothing is left to do. */
@@ -327,8 +345,12 @@ static bool gather(struct store *store)
 	if (!list_is_empty(&store->backlog))
 		return true;
 	pthread_mutex_lock(&store->mutex);
+	store->sleeping = true;
 	while (list_is_empty(&store->pending) && !store->stop && (!deadline_ms || now_monotonic_ms() < deadline_ms))
-		wait_until(store, deadline_ms);
+		wait_until(store, deadline_ms * 1000);
+	store->sleeping = false;
+	if (!list_is_empty(&store->pending))
+		pause_for_company(store);
 	list_splice(&store->backlog, &store->pending);
 	go_on = !store->stop || !list_is_empty(&store->backlog);
 	pthread_mutex_unlock(&store->mutex);
@@ -384,11 +406,16 @@ static void *run(void *context)
 
 static void move_outbox(struct store *store)
 {
+	bool may_pause;
+
 	if (list_is_empty(&store->outbox))
 		return;
+	may_pause = store->callbacks.may_pause && store->callbacks.may_pause(store->callbacks.context);
 	pthread_mutex_lock(&store->mutex);
 	list_splice(&store->pending, &store->outbox);
-	pthread_cond_signal(&store->wake);
+	store->may_pause = may_pause;
+	if (store->sleeping || (store->pausing && !may_pause))
+		pthread_cond_signal(&store->wake);
 	pthread_mutex_unlock(&store->mutex);
 }
 

@@ -275,6 +275,8 @@ struct store_start {
 };
 
 struct store_callbacks {
+	/* Asked once a turn in which something was posted: may its commit wait a moment for others to share it? NULL = no. */
+	bool (*may_pause)(void *context);
 	void (*on_batch)(void *context);  /* after the answers of one commit were given out: replies may leave */
 	void (*on_fatal)(const char *message, void *context); /* the database failed; nothing is answered any more: log, exit non-zero */
 	void *context;

@@ -49,6 +49,12 @@ static void send_message(struct worker *w, enum message_type type, uint64_t epoc
 		link_send(w->connection, type, epoch, body, len, NULL, 0);
 }
 
+void worker_flush(struct worker *w)
+{
+	if (w->connection)
+		link_flush(w->connection);
+}
+
 void worker_send_run(struct worker *w, uint64_t epoch, const struct run_parts *run)
 {
 	struct message_run body = {
@@ -65,12 +71,13 @@ void worker_send_run(struct worker *w, uint64_t epoch, const struct run_parts *r
 		link_send(w->connection, MESSAGE_RUN, epoch, &body, sizeof(body), tails, ARRAY_SIZE(tails));
 }
 
-void worker_send_recorded(struct worker *w, uint64_t epoch, const uint8_t token[TOKEN_BYTES])
+void worker_post_recorded(struct worker *w, uint64_t epoch, const uint8_t token[TOKEN_BYTES])
 {
 	struct message_token body;
 
 	memcpy(body.token, token, TOKEN_BYTES);
-	send_message(w, MESSAGE_RECORDED, epoch, &body, sizeof(body));
+	if (w->connection)
+		link_post(w->connection, MESSAGE_RECORDED, epoch, &body, sizeof(body), NULL, 0);
 }
 
 void worker_send_cancel(struct worker *w, uint64_t epoch, const uint8_t token[TOKEN_BYTES], uint64_t grace_ms, enum cancel_reason reason)

@@ -59,7 +59,9 @@ const char *worker_state_name(const struct worker *w);
 /* Messages. They never fail: a broken connection shows as its end. */
 struct run_parts { uint64_t job_id; uint32_t attempt; const uint8_t *token; struct slice queue, spec, environment; };
 void worker_send_run(struct worker *w, uint64_t epoch, const struct run_parts *run);
-void worker_send_recorded(struct worker *w, uint64_t epoch, const uint8_t token[TOKEN_BYTES]);
+/* Travels with the next message, or with worker_flush(): a busy worker need not wake up for it. */
+void worker_post_recorded(struct worker *w, uint64_t epoch, const uint8_t token[TOKEN_BYTES]);
+void worker_flush(struct worker *w);
 void worker_send_cancel(struct worker *w, uint64_t epoch, const uint8_t token[TOKEN_BYTES], uint64_t grace_ms, enum cancel_reason reason);
 void worker_send_signal(struct worker *w, uint64_t epoch, const uint8_t token[TOKEN_BYTES], int signal);
 void worker_send_retire(struct worker *w, uint64_t epoch);
