@@ -40,14 +40,17 @@ enum message_type {
 	MESSAGE_HELLO = 1,     /* worker, supervisor -> daemon: struct message_hello */
 	MESSAGE_WELCOME = 2,   /* daemon -> both: struct message_welcome */
 	/* daemon -> worker */
-	MESSAGE_RUN = 16,      /* struct message_run, then spec, environment, queue name (lengths in the struct) */
+	MESSAGE_RUN = 16,      /* struct message_run, then spec, environment, queue name (lengths in the struct). One may come while a
+	                        * job runs: it starts when that one has ended */
 	MESSAGE_RECORDED = 17, /* struct message_token: the outcome is committed, its mark and scratch files are free */
 	MESSAGE_CANCEL = 18,   /* struct message_cancel: SIGTERM, SIGCONT, after the grace SIGKILL, to the whole tree */
 	MESSAGE_SIGNAL = 19,   /* struct message_signal: deliver one signal to the whole tree */
 	MESSAGE_RETIRE = 20,   /* no body: finish the job at hand, say LEAVING, wait for RECORDED, exit 0 */
+	MESSAGE_RECALL = 21,   /* struct message_token: RETURNED this RUN if it has not begun; else nothing */
 	/* worker -> daemon */
 	MESSAGE_ENDED = 32,    /* struct message_ended, then stdout and stderr where they are small */
 	MESSAGE_LEAVING = 33,  /* no body: give me nothing more */
+	MESSAGE_RETURNED = 34, /* struct message_token: this RUN has not begun, and never will */
 	/* daemon -> supervisor */
 	MESSAGE_START = 48,    /* struct message_start */
 	MESSAGE_KILL = 49,     /* struct message_worker: SIGKILL the worker; DIED and EMPTY follow */

@@ -5,12 +5,17 @@
 
 #include "dispatch_private.h"
 
+#define RECALL_MS 10u         /* what was sent ahead and has waited so long behind another job is asked back */
 #define CLAIM_STALE_MS 1000u /* a claim that no worker has taken for so long is given back */
 
-/* Among those claimed without a worker, be the claim on disk already or on its way there. */
+/* Among those claimed without a worker, be the claim on disk already or on its way there: in the order in which they are to start. */
 static void add_claimed(struct job *job)
 {
-	list_append(&job->claim_pool->claimed, &job->link);
+	struct list *claimed = &job->claim_pool->claimed, *at = claimed->prev;
+
+	while (at != claimed && job_is_before(job, list_entry(at, struct job, link)))
+		at = at->prev;
+	list_prepend(at, &job->link);
 	job->claim_pool->claimed_len++;
 }
 
@@ -66,15 +71,14 @@ static struct job *next_job(struct dispatch *d, const struct pool *pool)
 	return best;
 }
 
-static void give(struct dispatch *d, struct job *job, struct worker *w)
+/* The worker has it from here on, or a message on its way there. */
+static void hand_over(struct dispatch *d, struct job *job, struct worker *w)
 {
 	struct run_parts run = {
 		.job_id = job->id, .attempt = job->attempt, .token = job->token, .queue = slice_of(job->queue->name), .spec = job->spec,
 		.environment = job->environment ? job->environment->block : (struct slice){ 0 },
 	};
 
-	w->job = job;
-	w->reserved = false;
 	job->worker = w;
 	job->claim = CLAIM_GIVEN;
 	job->given_ms = uv_now(d->loop);
@@ -83,9 +87,55 @@ static void give(struct dispatch *d, struct job *job, struct worker *w)
 	job->environment = NULL;
 	w->pool->given++;
 	d->started++;
+	dispatch_step(d, job, JOB_RUNNING, OUTCOME_NONE);
+}
+
+static void give(struct dispatch *d, struct job *job, struct worker *w)
+{
+	w->job = job;
+	w->reserved = false;
 	workers_update(d->workers, w);
 	dispatch_watch(d, w);
-	dispatch_step(d, job, JOB_RUNNING, OUTCOME_NONE);
+	hand_over(d, job, w);
+}
+
+/* The job ahead turned out to be a long one, or we stop: others may have it, or later. */
+void dispatch_recall(struct dispatch *d, uint64_t waited_ms)
+{
+	struct pool *pool;
+	struct worker *w;
+
+	list_for_each(pool, &d->pools, link)
+		list_for_each(w, &pool->workers, link)
+			if (w->next && !w->recalled && uv_now(d->loop) - w->next->given_ms >= waited_ms) {
+				w->recalled = true;
+				w->quick = 0;
+				worker_send_recall(w, d->epoch, w->next->token);
+			}
+}
+
+static void on_recall_timer(uv_timer_t *timer)
+{
+	struct dispatch *d = timer->data;
+	struct pool *pool;
+	struct worker *w;
+
+	dispatch_recall(d, RECALL_MS);
+	list_for_each(pool, &d->pools, link)
+		list_for_each(w, &pool->workers, link)
+			if (w->next)
+				return;
+	uv_timer_stop(timer);
+}
+
+static void send_ahead(struct dispatch *d, struct job *job, struct worker *w)
+{
+	dispatch_unlink(job);
+	w->next = job;
+	w->recalled = false;
+	hand_over(d, job, w);
+	if (!uv_is_active((uv_handle_t *)&d->recall_timer))
+		uv_timer_start(&d->recall_timer, on_recall_timer, RECALL_MS, RECALL_MS);
 }
 
 static void take_claim_results(struct dispatch *d, struct job *job, struct store_request *request)
@@ -196,12 +246,26 @@ static bool claim(struct dispatch *d, struct job *job, struct worker *w)
 
 static struct job *first_claimed(const struct pool *pool)
 {
-	struct job *job, *best = NULL;
+	return list_first(&pool->claimed, struct job, link);
+}
 
-	list_for_each(job, &pool->claimed, link)
-		if (!best || job_is_before(job, best))
-			best = job;
-	return best;
+/* Workers of very short jobs spend their time waiting for the next one, which is on disk already: so they get it before. */
+static void send_all_ahead(struct dispatch *d, struct pool *pool)
+{
+	struct job *ahead = first_claimed(pool), *head;
+	struct worker *w;
+
+	if (!ahead || !list_is_empty(&pool->idle))
+		return;
+	list_for_each(w, &pool->workers, link) {
+		if (!pool_may_send_ahead(w))
+			continue;
+		head = next_job(d, pool);
+		ahead = first_claimed(pool);
+		if (!ahead || ahead->claim != CLAIM_COMMITTED || (head && job_is_before(head, ahead)))
+			return;
+		send_ahead(d, ahead, w);
+	}
 }
 
 /* A claim that is still on its way to the disk keeps its turn: the worker waits for it, as for a claim of its own. */
@@ -231,6 +295,7 @@ void dispatch_run(struct dispatch *d, struct pool *pool)
 			break;
 		}
 	}
+	send_all_ahead(d, pool);
 	while (pool->claimed_len < pool->claim_budget && (job = next_job(d, pool)))
 		if (!claim(d, job, NULL))
 			break;
@@ -239,27 +304,26 @@ void dispatch_run(struct dispatch *d, struct pool *pool)
 			dispatch_refill(d, queue);
 }
 
-static bool is_held_up(const struct pool *pool)
+static bool is_held_up(const struct worker *w)
 {
-	struct worker *w;
-
-	list_for_each(w, &pool->workers, link)
-		if (w->reserved || (w->connection && !w->job && w->unrecorded >= MARKS_PER_WORKER))
-			return true;
-	return false;
+	return w->reserved || (w->connection && !w->job && w->unrecorded >= MARKS_PER_WORKER);
 }
 
 bool dispatch_may_pause(const struct dispatch *d)
 {
 	bool enough = false;
+	struct worker *w;
 	struct pool *pool;
 	struct job *ahead;
 
 	list_for_each(pool, &d->pools, link) {
-		ahead = list_first(&pool->claimed, struct job, link);
+		ahead = first_claimed(pool);
 		enough |= ahead && ahead->claim == CLAIM_COMMITTED;
-		if (is_held_up(pool))
-			return false;
+		list_for_each(w, &pool->workers, link) {
+			enough |= w->next != NULL;
+			if (is_held_up(w))
+				return false;
+		}
 	}
 	return enough && !d->stopping;
 }

@@ -38,10 +38,23 @@ static void take_from_worker(struct job *job)
 
 	job->claim = CLAIM_NONE;
 	job->worker = NULL;
+	if (w && w->next == job)
+		w->next = NULL;
 	if (!w || w->job != job)
 		return;
 	w->job = NULL;
 	w->check_at_ms = 0;
+}
+
+/* What was sent ahead has its turn. */
+static void promote_next(struct dispatch *d, struct worker *w)
+{
+	if (w->job || !w->next)
+		return;
+	w->job = w->next;
+	w->next = NULL;
+	w->job->given_ms = uv_now(d->loop);
+	dispatch_watch(d, w);
 }
 
 static void on_end_stored(struct store_request *request)
@@ -257,7 +270,7 @@ static void on_ended(struct worker *w, const struct message_ended *ended, const 
 	int r = 0;
 
 	w->unrecorded++;
-	pool_on_ended(w);
+	pool_on_ended(w, job ? uv_now(d->loop) - job->given_ms : UINT64_MAX);
 	if (is_current(job, ended->token)) {
 		copy_output(output, copies, &end);
 		r = dispatch_end_attempt(d, job, &end, copies);
@@ -268,6 +281,7 @@ static void on_ended(struct worker *w, const struct message_ended *ended, const 
 		add_recorded(d, w, ended->job_id, ended->token);
 	else
 		link_stop(w->connection); /* it calls again, and its mark names the attempt: another try */
+	promote_next(d, w);
 	workers_update(d->workers, w);
 	tell_if_committed(d);
 	if (w->pool->recycle_after_jobs && w->jobs_done >= w->pool->recycle_after_jobs)
@@ -315,11 +329,15 @@ uint64_t dispatch_started_at(const struct dispatch *d, const struct mark *mark)
 
 static void on_hello(struct worker *w, const struct mark marks[MARKS_PER_WORKER], void *context)
 {
+	struct job *job = w->reserved ? NULL : w->job, *next = w->next;
 	struct dispatch *d = context;
-	struct job *job = w->job;
 
-	if (job && !w->reserved && !marks_name(marks, job->token))
-		dispatch_never_started(d, job); /* what we sent it has not arrived, and cannot any more */
+	/* What we sent it and it does not know has not arrived, and cannot any more. */
+	w->next = NULL;
+	if (job && !marks_name(marks, job->token))
+		dispatch_never_started(d, job);
+	if (next && !marks_name(marks, next->token))
+		dispatch_never_started(d, next);
 	forget_recorded(d, w);
 	w->unrecorded = 0;
 	for (unsigned i = 0; i < MARKS_PER_WORKER; i++) {
@@ -343,10 +361,23 @@ static void on_hello(struct worker *w, const struct mark marks[MARKS_PER_WORKER]
 	tell_if_committed(d);
 }
 
+/* The RUN came back: asked for, cancelled, or its worker leaves. */
+static void on_returned(struct worker *w, const uint8_t token[TOKEN_BYTES], void *context)
+{
+	struct dispatch *d = context;
+
+	if (!w->next || memcmp(w->next->token, token, TOKEN_BYTES) != 0)
+		return;
+	dispatch_never_started(d, w->next);
+	dispatch_run(d, w->pool);
+	if (d->stopping)
+		dispatch_consider_stop(d);
+}
+
 static void on_dead(struct worker *w, const struct mark marks[MARKS_PER_WORKER], void *context)
 {
 	struct dispatch *d = context;
-	struct job *job = w->job;
+	struct job *job = w->job, *next = w->next;
 	bool all = true;
 
 	if (job && w->reserved) {
@@ -354,6 +385,8 @@ static void on_dead(struct worker *w, const struct mark marks[MARKS_PER_WORKER],
 	} else if (job && !marks_name(marks, job->token)) {
 		dispatch_never_started(d, job);
 	}
+	if (next && !marks_name(marks, next->token))
+		dispatch_never_started(d, next);
 	for (unsigned i = 0; i < MARKS_PER_WORKER; i++) {
 		struct attempt_end lost = { .outcome = OUTCOME_LOST, .exit_code = -1, .ended_wall_ms = now_wall_ms() };
 		struct mark mark = marks[i];
@@ -390,7 +423,7 @@ static void on_workers_stopped(void *context)
 }
 
 const struct workers_events dispatch_worker_events = {
-	.on_hello = on_hello, .on_idle = on_idle, .on_ended = on_ended, .on_dead = on_dead, .on_supervisor = on_supervisor,
+	.on_hello = on_hello, .on_idle = on_idle, .on_ended = on_ended, .on_returned = on_returned, .on_dead = on_dead, .on_supervisor = on_supervisor,
 	.on_stopped = on_workers_stopped,
 };
 

@@ -31,7 +31,7 @@ struct dispatch {
 	struct job *jobs;                /* in memory, by id */
 	struct environments environments;
 	struct list recorded;            /* of struct recorded, by ticket */
-	uv_timer_t hang_timer, due_timer, claim_timer, flush_timer, stop_timer;
+	uv_timer_t hang_timer, due_timer, claim_timer, flush_timer, recall_timer, stop_timer;
 	uint64_t due_at_ms;              /* for which the due timer is set, 0 = not */
 	bool serving;                    /* jobs may be handed out */
 	bool stopping;
@@ -77,6 +77,8 @@ void dispatch_run(struct dispatch *d, struct pool *pool);
 void dispatch_run_all(struct dispatch *d);
 /* Take a claim back that was not handed over: the job is plainly ready again, in the window or the store. */
 void dispatch_unclaim(struct dispatch *d, struct job *job);
+/* Ask back what was sent ahead and has waited for so long. */
+void dispatch_recall(struct dispatch *d, uint64_t waited_ms);
 /* Forget a claim in memory: reservation, place among those claimed ahead, number. */
 void dispatch_forget_claim(struct dispatch *d, struct job *job);
 /* The worker reserved for this claim cannot take it: it waits among those claimed ahead. */

@@ -304,15 +304,26 @@ static int recover(struct dispatch *d, const struct store_start *start)
 	return r;
 }
 
+enum { TIMER_COUNT = 6 };
+
+static void list_timers(struct dispatch *d, uv_timer_t *ret_timers[TIMER_COUNT])
+{
+	uv_timer_t *timers[] = { &d->hang_timer, &d->due_timer, &d->claim_timer, &d->flush_timer, &d->recall_timer, &d->stop_timer };
+
+	_Static_assert(ARRAY_SIZE(timers) == TIMER_COUNT, "all of them");
+	memcpy(ret_timers, timers, sizeof(timers));
+}
+
 static void init_timers(struct dispatch *d)
 {
-	uv_timer_t *timers[] = { &d->hang_timer, &d->due_timer, &d->claim_timer, &d->flush_timer, &d->stop_timer };
+	uv_timer_t *timers[TIMER_COUNT];
 
-	for (size_t i = 0; i < ARRAY_SIZE(timers); i++) {
+	list_timers(d, timers);
+	for (size_t i = 0; i < TIMER_COUNT; i++) {
 		uv_timer_init(d->loop, timers[i]);
 		timers[i]->data = d;
 	}
-	d->open_handles = ARRAY_SIZE(timers);
+	d->open_handles = TIMER_COUNT;
 }
 
 int dispatch_new(uv_loop_t *loop, const struct config *config, const char *socket_path, struct store *store, const struct dispatch_events *events,
@@ -383,6 +394,7 @@ static void on_timer_closed(uv_handle_t *handle)
 
 static void finish(struct dispatch *d)
 {
+	uv_timer_t *timers[TIMER_COUNT];
 	struct recorded *r;
 
 	if (d->closing)
@@ -393,11 +405,9 @@ static void finish(struct dispatch *d)
 		list_remove(&r->link);
 		free(r);
 	}
-	uv_close((uv_handle_t *)&d->hang_timer, on_timer_closed);
-	uv_close((uv_handle_t *)&d->due_timer, on_timer_closed);
-	uv_close((uv_handle_t *)&d->claim_timer, on_timer_closed);
-	uv_close((uv_handle_t *)&d->flush_timer, on_timer_closed);
-	uv_close((uv_handle_t *)&d->stop_timer, on_timer_closed);
+	list_timers(d, timers);
+	for (size_t i = 0; i < TIMER_COUNT; i++)
+		uv_close((uv_handle_t *)timers[i], on_timer_closed);
 }
 
 static bool jobs_are_ending(const struct dispatch *d)
@@ -423,10 +433,28 @@ static void on_stop_timer(uv_timer_t *timer)
 	uv_timer_start(&d->stop_timer, on_stop_timer, KILL_WAIT_MS * 3, 0);
 }
 
+/* Before a clean stop it comes back, so that no power cut counts it as started. A worker that is not connected has forgotten it. */
+static bool is_something_sent_ahead(const struct dispatch *d)
+{
+	struct pool *pool;
+	struct worker *w;
+
+	list_for_each(pool, &d->pools, link)
+		list_for_each(w, &pool->workers, link)
+			if (w->next && w->connection)
+				return true;
+	return false;
+}
+
 void dispatch_consider_stop(struct dispatch *d)
 {
-	if (d->closing || d->how != STOP_KILL)
+	if (d->closing)
 		return;
+	if (d->how == STOP_LEAVE) {
+		if (!is_something_sent_ahead(d))
+			finish(d);
+		return;
+	}
 	if (!d->quit_sent) {
 		if (jobs_are_ending(d) || workers_expect_supervisor(d->workers))
 			return;
@@ -478,10 +506,12 @@ void dispatch_stop(struct dispatch *d, enum dispatch_stop how, void (*on_stopped
 	d->on_stopped = on_stopped;
 	d->stop_context = context;
 	unclaim_all(d);
-	if (how == STOP_KILL)
+	if (how == STOP_KILL) {
 		kill_jobs(d);
-	else
-		finish(d);
+	} else {
+		dispatch_recall(d, 0);
+		dispatch_consider_stop(d);
+	}
 }
 
 void dispatch_free(struct dispatch *d)

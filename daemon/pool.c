@@ -7,6 +7,9 @@
 #include "backoff.h"
 #include "log.h"
 
+#define QUICK_MS 5u   /* a job that took no longer ... */
+#define QUICK_JOBS 3  /* ... as so many before it: the next may be sent ahead */
+
 struct pool *pool_new(const char *name)
 {
 	struct pool *pool = calloc(1, sizeof(*pool));
@@ -82,6 +85,13 @@ static enum worker_state state_of(const struct worker *w)
 	return w->connection ? WORKER_IDLE : WORKER_STARTING;
 }
 
+bool pool_may_send_ahead(const struct worker *w)
+{
+	return w->quick == QUICK_JOBS && w->job && !w->reserved && !w->next && w->connection && !w->leaving && !w->died &&
+	       w->unrecorded + 2 <= MARKS_PER_WORKER &&
+	       (!w->pool->recycle_after_jobs || w->jobs_done + 2 <= w->pool->recycle_after_jobs);
+}
+
 bool pool_update_idle(struct worker *w)
 {
 	bool was = !list_is_empty(&w->idle_link), is = may_take_a_job(w);
@@ -94,8 +104,9 @@ bool pool_update_idle(struct worker *w)
 	return is && !was;
 }
 
-void pool_on_ended(struct worker *w)
+void pool_on_ended(struct worker *w, uint64_t elapsed_ms)
 {
+	w->quick = elapsed_ms > QUICK_MS ? 0 : MIN(w->quick + 1, QUICK_JOBS);
 	w->jobs_done++;
 	w->proven = true;
 	w->pool->ended_in_commit++;

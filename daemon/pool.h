@@ -50,8 +50,11 @@ void pool_free(struct pool *pool);       /* its lists must be empty */
 uint64_t pool_tick(struct pool *pool, uint64_t now_ms, const struct pool_actions *actions);
 /* Put the worker into or out of the idle list, as its state now says. true: it has just become idle. */
 bool pool_update_idle(struct worker *worker);
-/* A worker has ended a job: the crash loop, if there was one, is over. */
-void pool_on_ended(struct worker *worker);
+/* A worker has ended a job that took @elapsed_ms since it was its turn: the crash loop, if there was one, is over. */
+void pool_on_ended(struct worker *worker, uint64_t elapsed_ms);
+/* It may get a second job while it has one, to start as soon as that ends: its jobs are so short that it would spend its time waiting
+ * for the next. */
+bool pool_may_send_ahead(const struct worker *worker);
 /* A commit is done: how many jobs may be claimed ahead from now on. */
 void pool_on_commit(struct pool *pool);
 /* To be asked once a second while jobs are claimed ahead: true when no worker has taken any since the last time, so that they are to be

@@ -96,6 +96,14 @@ void worker_send_signal(struct worker *w, uint64_t epoch, const uint8_t token[TO
 	send_message(w, MESSAGE_SIGNAL, epoch, &body, sizeof(body));
 }
 
+void worker_send_recall(struct worker *w, uint64_t epoch, const uint8_t token[TOKEN_BYTES])
+{
+	struct message_token body;
+
+	memcpy(body.token, token, TOKEN_BYTES);
+	send_message(w, MESSAGE_RECALL, epoch, &body, sizeof(body));
+}
+
 void worker_send_retire(struct worker *w, uint64_t epoch)
 {
 	send_message(w, MESSAGE_RETIRE, epoch, NULL, 0);

@@ -33,6 +33,7 @@ struct worker {
 	pid_t pid;                 /* 0 = not known yet */
 	int file_fd;               /* its worker file, -1 = not opened yet; owned */
 	struct link *connection;   /* owned; NULL = not connected */
+	struct job *next;          /* sent ahead: it starts when @job ends; NULL = none */
 	struct job *job;           /* with it now (or reserved for it: then job->claim is CLAIM_POSTED); NULL = none */
 	uint8_t unrecorded;        /* marks in use by ended attempts that are not recorded yet */
 	bool reserved;             /* @job is on its way to the disk, not given yet */
@@ -42,6 +43,8 @@ struct worker {
 	bool died, empty;          /* as the supervisor, or its lock and file, said */
 	bool killed;               /* by us, as it hung */
 	bool burying;              /* its marks are being recorded */
+	bool recalled;             /* @next was asked back */
+	uint8_t quick;             /* so many of its last jobs, in a row, were quick; see pool_may_send_ahead() */
 	uint64_t jobs_done;
 	bool proven;               /* has had a job: its death is no reason to wait before the next start */
 	bool called;               /* has been connected */
@@ -65,5 +68,6 @@ void worker_flush(struct worker *w);
 void worker_send_cancel(struct worker *w, uint64_t epoch, const uint8_t token[TOKEN_BYTES], uint64_t grace_ms, enum cancel_reason reason);
 void worker_send_signal(struct worker *w, uint64_t epoch, const uint8_t token[TOKEN_BYTES], int signal);
 void worker_send_retire(struct worker *w, uint64_t epoch);
+void worker_send_recall(struct worker *w, uint64_t epoch, const uint8_t token[TOKEN_BYTES]);
 /* Index of the mark that names @token, -1 = none. Reads the worker file. */
 int worker_find_mark(const struct worker *w, const uint8_t token[TOKEN_BYTES], struct mark *ret_mark);

@@ -226,10 +226,23 @@ static void remove_worker_file(struct workers *ws, uint64_t id)
 }
 
 
+/* A mark "started" of a job that the worker had. */
+static void blame(struct mark *mark, const struct job *job)
+{
+	*mark = (struct mark){ .state = MARK_STARTED };
+	if (!job)
+		return;
+	mark->job_id = job->id;
+	mark->attempt = job->attempt;
+	memcpy(mark->token, job->token, TOKEN_BYTES);
+}
+
 /* Read the marks of a dead worker. One that cannot be read is named, and counts as "started": of the job that the worker had, if
  * any. No kill leaves such a mark, so nothing can be said of it that would allow to start the job again. */
 static void read_marks(struct workers *ws, struct worker *w, struct mark marks[MARKS_PER_WORKER])
 {
+	bool unreadable = false;
+
 	memset(marks, 0, MARKS_PER_WORKER * sizeof(*marks));
 	if (w->file_fd < 0 && worker_file_open(ws->directory_fd, w->id, &w->file_fd) < 0)
 		return; /* it was never born */
@@ -238,15 +251,17 @@ static void read_marks(struct workers *ws, struct worker *w, struct mark marks[M
 
 		if (r < 0) {
 			log_errno(r, "mark %u of worker file %" PRIu64 " is unreadable and counts as a started job", i, w->id);
-			marks[i] = (struct mark){ .state = MARK_STARTED };
-			if (w->job) {
-				marks[i].job_id = w->job->id;
-				marks[i].attempt = w->job->attempt;
-				memcpy(marks[i].token, w->job->token, TOKEN_BYTES);
-			}
+			blame(&marks[i], w->job);
+			unreadable = true;
 		}
 	}
+	for (unsigned i = 0; unreadable && w->next && i < MARKS_PER_WORKER; i++)
+		if (marks[i].state == MARK_FREE) {
+			blame(&marks[i], w->next);
+			break;
+		}
 }
+
 
 /* It had a job: one that it reported, or one that its marks name. */
 static bool had_a_job(struct workers *ws, struct worker *w)
@@ -444,12 +459,15 @@ static void on_worker_message(struct link *link, const struct message_header *he
 {
 	struct worker *w = link->context;
 	struct workers *ws = link->owner;
+	struct message_token returned;
 	struct message_ended ended;
 	struct slice tail, output[2];
 
 	if (header->type == MESSAGE_LEAVING) {
 		w->leaving = true;
 		workers_update(ws, w);
+	} else if (header->type == MESSAGE_RETURNED && message_body(frame, &returned, sizeof(returned), NULL) == 0) {
+		ws->events.on_returned(w, returned.token, ws->events.context);
 	} else if (header->type == MESSAGE_ENDED && message_body(frame, &ended, sizeof(ended), &tail) == 0 &&
 		   message_cut(&tail, ended.out_bytes, &output[0]) == 0 && message_cut(&tail, ended.err_bytes, &output[1]) == 0) {
 		ws->events.on_ended(w, &ended, output, ws->events.context);

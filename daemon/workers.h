@@ -19,6 +19,8 @@ struct workers_events {
 	void (*on_idle)(struct worker *w, void *context);
 	/* An attempt ended. @output: inline output of stdout and stderr, borrowed. */
 	void (*on_ended)(struct worker *w, const struct message_ended *ended, const struct slice output[2], void *context);
+	/* What was sent ahead under this token has not begun, and never will. */
+	void (*on_returned)(struct worker *w, const uint8_t token[TOKEN_BYTES], void *context);
 	/* It is dead, nothing that it started is left, and all that it said has been heard: record what its marks say, then call workers_bury(). */
 	void (*on_dead)(struct worker *w, const struct mark marks[MARKS_PER_WORKER], void *context);
 	/* The supervisor has become ready, or is gone. */

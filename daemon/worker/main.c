@@ -21,6 +21,14 @@
 
 enum { EVENT_LINK, EVENT_SIGNAL, EVENT_SUPERVISOR, EVENT_OUT, EVENT_ERR, EVENT_MAX };
 
+/* The job that was sent ahead: its RUN waits here until the one at hand has ended. */
+struct next {
+	struct buf frame;          /* empty: there is none */
+	uint64_t epoch;            /* of the daemon that sent it */
+	uint8_t token[TOKEN_BYTES];
+	uint64_t signals;          /* bit 1 << (number - 1): to be delivered when it has started */
+};
+
 struct worker {
 	uint64_t id;
 	int file_fd, signal_fd;
@@ -35,6 +43,7 @@ struct worker {
 	struct tmpdir tmpdir;
 	struct tree tree;
 	struct run run;
+	struct next next;
 };
 
 /* -- to the daemon --------------------------------------------------------------------------------------------- */
@@ -106,12 +115,29 @@ static void on_ended(void *context, unsigned index, pid_t pid, struct attempt_en
 		send_ended(w, index);
 }
 
-/* What ended while there was no daemon is durable already. */
+static bool is_next(const struct worker *w, const uint8_t token[TOKEN_BYTES])
+{
+	return w->next.frame.len && memcmp(w->next.token, token, TOKEN_BYTES) == 0;
+}
+
+static void return_next(struct worker *w)
+{
+	struct message_token message;
+
+	if (!w->next.frame.len)
+		return;
+	memcpy(message.token, w->next.token, TOKEN_BYTES);
+	buf_clear(&w->next.frame);
+	link_send(&w->link, MESSAGE_RETURNED, &message, sizeof(message), NULL, 0);
+}
+
+/* What ended while there was no daemon is durable already. What was sent ahead is forgotten: no mark names it, so it never started. */
 static void on_link_lost(struct worker *w, uint64_t now_ms)
 {
 	bool was_up = w->link.state == LINK_UP, any = false;
 
 	link_close(&w->link, now_ms);
+	buf_clear(&w->next.frame);
 	for (unsigned i = 0; was_up && i < MARKS_PER_WORKER; i++) {
 		const struct mark *mark = &w->marks.all[i];
 		if (mark->state != MARK_ENDED)
@@ -129,6 +155,7 @@ static void leave(struct worker *w)
 	if (w->leaving)
 		return;
 	w->leaving = true;
+	return_next(w);
 	if (w->link.state == LINK_UP)
 		link_send(&w->link, MESSAGE_LEAVING, NULL, 0, NULL, 0);
 }
@@ -160,26 +187,74 @@ static void on_welcome(struct worker *w, const struct incoming *in)
 		link_send(&w->link, MESSAGE_LEAVING, NULL, 0, NULL, 0);
 }
 
-static void on_run(struct worker *w, const struct incoming *in)
+static void start(struct worker *w, struct slice frame, uint64_t epoch, uint64_t now_ms)
 {
 	struct slice rest, queue, spec, environment;
 	struct message_run message;
 
-	if (message_body(in->frame, &message, sizeof(message), &rest) < 0 ||
-	    message_cut(&rest, message.spec_bytes, &spec) < 0 ||
+	if (message_body(frame, &message, sizeof(message), &rest) < 0 || message_cut(&rest, message.spec_bytes, &spec) < 0 ||
 	    message_cut(&rest, message.environment_bytes, &environment) < 0 ||
 	    message_cut(&rest, message.queue_bytes, &queue) < 0) {
 		w->link.broken = true;
 		return;
 	}
-	/* Sent before our LEAVING was heard: no mark will name it, so it goes back to its queue. */
-	if (w->leaving)
-		return;
-	int r = run_start(&w->run, &message, in->epoch, queue, spec, environment, in->now_ms);
+	int r = run_start(&w->run, &message, epoch, queue, spec, environment, now_ms);
 	if (r < 0) {
 		log_errno(r, "cannot write the start of job %" PRIu64 " into the worker file", message.job_id);
 		w->failed = true;
 	}
+}
+
+static void keep_next(struct worker *w, const struct incoming *in)
+{
+	struct message_run message;
+
+	if (w->next.frame.len || message_body(in->frame, &message, sizeof(message), &(struct slice){ 0 }) < 0 ||
+	    buf_append(&w->next.frame, in->frame.data, in->frame.len) < 0) {
+		w->link.broken = true; /* a new connection's HELLO does not name it */
+		return;
+	}
+	memcpy(w->next.token, message.token, TOKEN_BYTES);
+	w->next.epoch = in->epoch;
+	w->next.signals = 0;
+}
+
+static void on_run(struct worker *w, const struct incoming *in)
+{
+	/* Sent before our LEAVING was heard: no mark will name it, so it goes back to its queue. */
+	if (w->leaving)
+		return;
+	if (w->run.state == RUN_IDLE)
+		start(w, in->frame, in->epoch, in->now_ms);
+	else
+		keep_next(w, in);
+}
+
+/* As soon as the one at hand has ended, and before another RUN is read. */
+static void consider_next(struct worker *w, uint64_t now_ms)
+{
+	struct buf frame = w->next.frame;
+
+	if (!frame.len || w->run.state != RUN_IDLE)
+		return;
+	w->next.frame = (struct buf){ 0 };
+	start(w, (struct slice){ frame.data, frame.len }, w->next.epoch, now_ms);
+	for (int signal = 1; signal <= SIGRTMAX; signal++)
+		if (w->next.signals >> (signal - 1) & 1)
+			run_signal(&w->run, signal);
+	buf_clear(&frame);
+	if (!w->next.frame.data)
+		w->next.frame = frame; /* its memory serves the one after */
+	else
+		buf_free(&frame);
+}
+
+static void on_recall(struct worker *w, const struct incoming *in)
+{
+	struct message_token message;
+
+	if (message_body(in->frame, &message, sizeof(message), NULL) == 0 && is_next(w, message.token))
+		return_next(w);
 }
 
 static void on_recorded(struct worker *w, const struct incoming *in)
@@ -197,7 +272,11 @@ static void on_cancel(struct worker *w, const struct incoming *in)
 {
 	struct message_cancel message;
 
-	if (message_body(in->frame, &message, sizeof(message), NULL) == 0 && run_has_token(&w->run, message.token))
+	if (message_body(in->frame, &message, sizeof(message), NULL) < 0)
+		return;
+	if (is_next(w, message.token))
+		return_next(w);
+	else if (run_has_token(&w->run, message.token))
 		run_cancel(&w->run, message.reason, message.grace_ms, in->now_ms);
 }
 
@@ -205,7 +284,11 @@ static void on_signal_message(struct worker *w, const struct incoming *in)
 {
 	struct message_signal message;
 
-	if (message_body(in->frame, &message, sizeof(message), NULL) == 0 && run_has_token(&w->run, message.token))
+	if (message_body(in->frame, &message, sizeof(message), NULL) < 0)
+		return;
+	if (is_next(w, message.token) && message.signal > 0 && message.signal <= SIGRTMAX)
+		w->next.signals |= UINT64_C(1) << (message.signal - 1);
+	else if (run_has_token(&w->run, message.token))
 		run_signal(&w->run, message.signal);
 }
 
@@ -222,6 +305,7 @@ static const struct {
 } messages[] = {
 	{ MESSAGE_WELCOME, on_welcome, true },
 	{ MESSAGE_RUN, on_run, false },
+	{ MESSAGE_RECALL, on_recall, false },
 	{ MESSAGE_RECORDED, on_recorded, false },
 	{ MESSAGE_CANCEL, on_cancel, false },
 	{ MESSAGE_SIGNAL, on_signal_message, false },
@@ -304,6 +388,7 @@ static void handle_events(struct worker *w, const struct pollfd fds[EVENT_MAX], 
 		run_check_output(&w->run, now_ms);
 	if (fds[EVENT_SIGNAL].revents)
 		on_signals(w, now_ms);
+	consider_next(w, now_ms);
 	if (fds[EVENT_SUPERVISOR].revents)
 		(void)supervisor_is_gone(w);
 	if (fds[EVENT_LINK].revents & POLLOUT)
@@ -315,6 +400,7 @@ static void handle_events(struct worker *w, const struct pollfd fds[EVENT_MAX], 
 static void handle_time(struct worker *w, uint64_t now_ms)
 {
 	run_tick(&w->run, now_ms);
+	consider_next(w, now_ms);
 	if (now_ms >= output_deadline(&w->output))
 		output_retry(&w->output, now_ms);
 	if (w->link.broken)
@@ -482,6 +568,7 @@ static void die(struct worker *w)
 	tree_deinit(&w->tree);
 	buf_free(&w->link.in);
 	buf_free(&w->link.out);
+	buf_free(&w->next.frame);
 }
 
 int main(int argc, char **argv)

@@ -316,10 +316,43 @@ START_TEST(test_pool_an_ended_job_ends_the_crash_loop)
 	die_early(NOW);
 	ck_assert_uint_gt(tick(NOW), NOW);
 	connect_worker(list_first(&pool->workers, struct worker, link));
-	pool_on_ended(list_first(&pool->workers, struct worker, link));
+	pool_on_ended(list_first(&pool->workers, struct worker, link), 1000);
 	ck_assert_uint_eq(tick(NOW), 0);
 	ck_assert_uint_eq(pool_alive(pool), 4);
 	ck_assert_uint_eq(pool->early_deaths, 0);
+}
+END_TEST
+
+START_TEST(test_pool_sends_ahead_only_to_busy_workers_of_quick_jobs)
+{
+	struct job job = { .id = 1 };
+	struct worker *w;
+
+	tick(NOW);
+	w = list_first(&pool->workers, struct worker, link);
+	connect_worker(w);
+	for (int i = 0; i < 3; i++) {
+		ck_assert(!pool_may_send_ahead(w));
+		pool_on_ended(w, 1);
+	}
+	ck_assert(!pool_may_send_ahead(w)); /* an idle worker gets a job, not one more */
+	w->job = &job;
+	ck_assert(pool_may_send_ahead(w));
+	w->next = &job;
+	ck_assert(!pool_may_send_ahead(w));
+	w->next = NULL;
+	w->unrecorded = MARKS_PER_WORKER - 1; /* no mark for it */
+	ck_assert(!pool_may_send_ahead(w));
+	w->unrecorded = 0;
+	pool->recycle_after_jobs = w->jobs_done + 1;
+	ck_assert(!pool_may_send_ahead(w));
+	pool->recycle_after_jobs = 0;
+	w->leaving = true;
+	ck_assert(!pool_may_send_ahead(w));
+	w->leaving = false;
+	pool_on_ended(w, 1000);
+	ck_assert(!pool_may_send_ahead(w));
+	w->job = NULL;
 }
 END_TEST
 
@@ -331,7 +364,7 @@ START_TEST(test_pool_death_after_a_first_job_never_throttles)
 		ck_assert_uint_eq(tick(NOW), 0);
 		w = list_first(&pool->workers, struct worker, link);
 		connect_worker(w);
-		pool_on_ended(w);
+		pool_on_ended(w, 1000);
 		die(w);
 		bury(w);
 	}
@@ -445,6 +478,7 @@ Suite *pool_suite(void)
 	tcase_add_test(t, test_pool_open_breaker_still_retires_surplus);
 	tcase_add_test(t, test_pool_reset_starts_at_once);
 	tcase_add_test(t, test_pool_an_ended_job_ends_the_crash_loop);
+	tcase_add_test(t, test_pool_sends_ahead_only_to_busy_workers_of_quick_jobs);
 	tcase_add_test(t, test_pool_death_after_a_first_job_never_throttles);
 	tcase_add_test(t, test_pool_failed_start_is_tried_again_a_second_later);
 	tcase_add_test(t, test_pool_worker_is_idle_only_when_it_may_take_a_job);

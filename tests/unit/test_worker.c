@@ -892,14 +892,96 @@ START_TEST(test_worker_without_a_free_mark_takes_nothing)
 }
 END_TEST
 
-START_TEST(test_worker_at_work_takes_nothing)
+static uint64_t run_until_go(void)
 {
 	uint64_t job = run_shell(": >ready; until [ -e go ]; do sleep 0.01; done");
 
-	run_shell(": >second");
 	wait_ready();
+	return job;
+}
+
+static void send_token(enum message_type type, uint64_t job_id)
+{
+	struct message_token message = { 0 };
+
+	memcpy(message.token, &job_id, sizeof(job_id));
+	send_message(type, &message, sizeof(message), NULL, 0);
+}
+
+static void expect_returned(uint64_t job_id)
+{
+	struct slice frame = expect_message(MESSAGE_RETURNED);
+	struct message_token message;
+
+	ck_assert_int_eq(message_body(frame, &message, sizeof(message), NULL), 0);
+	ck_assert_mem_eq(message.token, &job_id, sizeof(job_id));
+	free((char *)frame.data);
+}
+
+START_TEST(test_worker_at_work_takes_one_job_ahead)
+{
+	uint64_t job = run_until_go(), ahead = run_shell("[ -e go ] && echo second");
+
 	write_file("go", "", 0600);
 	expect_ended(job, OUTCOME_SUCCEEDED);
+	expect_ended(ahead, OUTCOME_SUCCEEDED);
+	ck_assert_str_eq(ended.out, "second\n");
+}
+END_TEST
+
+/* Asked back, or cancelled. */
+START_TEST(test_worker_returns_what_has_not_begun)
+{
+	uint64_t job = run_until_go(), ahead = run_shell(": >second");
+
+	if (_i == 0)
+		send_token(MESSAGE_RECALL, ahead);
+	else
+		send_cancel(ahead, CANCEL_ASKED, 0);
+	expect_returned(ahead);
+	send_token(MESSAGE_RECALL, job); /* this one has begun */
+	write_file("go", "", 0600);
+	expect_ended(job, OUTCOME_SUCCEEDED);
+	expect_ended(run_shell("[ ! -e second ]"), OUTCOME_SUCCEEDED);
+}
+END_TEST
+
+START_TEST(test_worker_that_leaves_returns_what_has_not_begun)
+{
+	uint64_t job = run_until_go(), ahead = run_shell(": >second");
+
+	send_message(MESSAGE_RETIRE, NULL, 0, NULL, 0);
+	expect_returned(ahead);
+	free((char *)expect_message(MESSAGE_LEAVING).data);
+	write_file("go", "", 0600);
+	expect_ended(job, OUTCOME_SUCCEEDED);
+}
+END_TEST
+
+START_TEST(test_worker_delivers_a_signal_to_a_job_sent_ahead)
+{
+	uint64_t job = run_until_go(), ahead = run_shell("sleep 60");
+
+	send_signal(ahead, SIGUSR1);
+	write_file("go", "", 0600);
+	expect_ended(job, OUTCOME_SUCCEEDED);
+	expect_ended(ahead, OUTCOME_SIGNALED);
+	ck_assert_int_eq(ended.message.end.signal, SIGUSR1);
+}
+END_TEST
+
+START_TEST(test_worker_without_its_daemon_forgets_what_has_not_begun)
+{
+	uint64_t job = run_until_go();
+
+	run_shell(": >second");
+	hang_up();
+	write_file("go", "", 0600);
+	wait_until(first_mark_is_ended);
+	redial();
+	ck_assert_uint_eq(hello.marks[0].job_id, job);
+	ck_assert_int_eq(hello.marks[1].state, MARK_FREE);
+	send_welcome(1);
 	expect_ended(run_shell("[ ! -e second ]"), OUTCOME_SUCCEEDED);
 }
 END_TEST
@@ -1196,7 +1278,11 @@ static void add_life(Suite *s)
 
 	tcase_add_test(t, test_worker_drops_a_message_of_an_older_epoch);
 	tcase_add_test(t, test_worker_without_a_free_mark_takes_nothing);
-	tcase_add_test(t, test_worker_at_work_takes_nothing);
+	tcase_add_test(t, test_worker_at_work_takes_one_job_ahead);
+	tcase_add_loop_test(t, test_worker_returns_what_has_not_begun, 0, 2);
+	tcase_add_test(t, test_worker_that_leaves_returns_what_has_not_begun);
+	tcase_add_test(t, test_worker_delivers_a_signal_to_a_job_sent_ahead);
+	tcase_add_test(t, test_worker_without_its_daemon_forgets_what_has_not_begun);
 	tcase_add_test(t, test_worker_keeps_the_job_and_its_end_while_the_daemon_is_away);
 	tcase_add_test(t, test_worker_names_a_running_job_after_a_redial_and_reports_it);
 	tcase_add_test(t, test_worker_reports_after_welcome_what_ended_since_its_hello);

@@ -58,6 +58,7 @@ struct plan {
 	unsigned jobs;        /* of more than one, none is recorded before the last has ended: all their marks are in use */
 	const struct stop *kill_at, *restart_at;
 	enum resume resume;
+	bool ahead;       /* a job is sent while the one before it runs */
 };
 
 enum job_state {
@@ -95,6 +96,7 @@ static struct {
 	struct attempt attempts[SERIALS_MAX];
 	unsigned serials;
 	pid_t half_made;          /* the worker's child between vfork and exec, held */
+	unsigned half_made_serial; /* whose it is: of those given and not ended the one that was given first */
 	bool tracing;             /* each system call stops the worker */
 	bool dead, restarted;
 	bool daemon_is_up, greeted;
@@ -260,6 +262,10 @@ static void hold_half_made(void)
 
 	ptrace(PTRACE_GETEVENTMSG, host.worker, 0, &pid);
 	s.half_made = (pid_t)pid;
+	s.half_made_serial = UINT_MAX;
+	for (unsigned i = 0; i < s.plan->jobs; i++)
+		if (s.jobs[i].state == GIVEN && find_mark(s.jobs[i].serial).state != MARK_ENDED)
+			s.half_made_serial = MIN(s.half_made_serial, s.jobs[i].serial);
 	EXPECT(waitpid(s.half_made, NULL, __WALL) == s.half_made, "the job's process is not held at its birth");
 }
 
@@ -383,29 +389,40 @@ static void give(struct job *job)
 	host_send_run(&host, &run, &spec, (struct slice){ NULL, 0 }, SLICE("default"));
 }
 
-/* The next job for a worker that is idle; the last one's life is watched call by call. */
-static void give_next(void)
+static unsigned given_max(void)
+{
+	return s.plan->ahead ? 2 : 1;
+}
+
+/* The next job to be given, NULL: there is none, or the worker has enough. */
+static struct job *pick_next(void)
 {
 	struct job *next = NULL;
-	unsigned ready = 0;
+	unsigned given = 0;
 
 	for (unsigned i = s.plan->jobs; s.greeted && i-- > 0;) {
-		if (s.jobs[i].state == GIVEN)
-			return;
-		if (s.jobs[i].state == READY) {
+		given += s.jobs[i].state == GIVEN;
+		if (s.jobs[i].state == READY)
 			next = &s.jobs[i];
-			ready++;
-		}
 	}
-	if (!next)
-		return;
-	if (ready == 1 && !s.tracing) {
+	return given < given_max() ? next : NULL;
+}
+
+/* To a worker that is idle; and one ahead, where the plan says so. The life of the last ones is watched call by call. */
+static void give_next(void)
+{
+	struct job *next = pick_next();
+	unsigned ready = 0;
+
+	for (unsigned i = 0; i < s.plan->jobs; i++)
+		ready += s.jobs[i].state == READY;
+	bool watch = next && !s.tracing && ready <= given_max();
+	if (watch)
 		start_tracing();
+	for (; next; next = pick_next())
 		give(next);
+	if (watch)
 		resume_worker(0);
-	} else {
-		give(next);
-	}
 }
 
 /* First the outcome, then the word to the worker. */
@@ -519,7 +536,7 @@ static void judge(struct job *job, const struct recovery *recovery)
 
 	token_of(job->serial, token);
 	enum verdict verdict = recover_judge(recovery, token, true, &i, &index);
-	EXPECT(!s.half_made || job->serial != s.serials || verdict == VERDICT_ADOPT,
+	EXPECT(!s.half_made || job->serial != s.half_made_serial || verdict == VERDICT_ADOPT,
 	       "its process is half-made: somebody still holds the lock");
 	EXPECT((state == MARK_ENDED) == (verdict == VERDICT_ENDED), "the verdict is not what the mark says");
 	switch (verdict) {
@@ -797,24 +814,27 @@ static void walk(struct plan plan, bool kill, bool restart)
 }
 
 static const struct stop in_vfork = { .call = IN_VFORK, .after = true, .nth = 1 };
-static const unsigned job_counts[] = { 1, 3 };
+static const struct plan plans[] = { { .jobs = 1 }, { .jobs = 3 }, { .jobs = 2, .ahead = true } };
 _Static_assert(MARKS_PER_WORKER >= 3, "each job finds a mark");
 
 START_TEST(test_worker_is_killed_at_every_step)
 {
-	walk((struct plan){ .jobs = job_counts[_i] }, true, false);
+	walk(plans[_i], true, false);
 }
 END_TEST
 
 START_TEST(test_daemon_is_restarted_at_every_step)
 {
-	walk((struct plan){ .jobs = job_counts[_i / RESUME_MAX], .resume = (enum resume)(_i % RESUME_MAX) }, false, true);
+	struct plan plan = plans[_i / RESUME_MAX];
+
+	plan.resume = (enum resume)(_i % RESUME_MAX);
+	walk(plan, false, true);
 }
 END_TEST
 
 START_TEST(test_worker_is_killed_and_daemon_restarted_at_every_step)
 {
-	walk((struct plan){ .jobs = job_counts[_i] }, true, true);
+	walk(plans[_i], true, true);
 }
 END_TEST
 
@@ -876,9 +896,9 @@ int main(void)
 	make_base(base);
 	tcase_add_checked_fixture(t, open_all, close_all);
 	tcase_set_timeout(t, 60);
-	tcase_add_loop_test(t, test_worker_is_killed_at_every_step, 0, ARRAY_SIZE(job_counts));
-	tcase_add_loop_test(t, test_daemon_is_restarted_at_every_step, 0, ARRAY_SIZE(job_counts) * RESUME_MAX);
-	tcase_add_loop_test(t, test_worker_is_killed_and_daemon_restarted_at_every_step, 0, ARRAY_SIZE(job_counts));
+	tcase_add_loop_test(t, test_worker_is_killed_at_every_step, 0, ARRAY_SIZE(plans));
+	tcase_add_loop_test(t, test_daemon_is_restarted_at_every_step, 0, ARRAY_SIZE(plans) * RESUME_MAX);
+	tcase_add_loop_test(t, test_worker_is_killed_and_daemon_restarted_at_every_step, 0, ARRAY_SIZE(plans));
 	tcase_add_loop_test(t, test_worker_is_killed_at_every_step_after_the_daemons_death, 0, RESUME_MAX);
 	suite_add_tcase(suite, t);
 	SRunner *runner = srunner_create(suite);
