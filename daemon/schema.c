@@ -198,7 +198,7 @@ static const struct pragma pragmas[] = {
 	{ "journal_mode", "WAL", "wal" },
 	{ "synchronous", "FULL", "2" },
 	{ "wal_autocheckpoint", "0", "0" },
-	{ "journal_size_limit", "67108864", "67108864" },
+	{ "journal_size_limit", "16777216", "16777216" },
 	{ "cache_size", "-2048", "-2048" },
 	{ "temp_store", "MEMORY", "2" },
 	{ "secure_delete", "OFF", "0" },

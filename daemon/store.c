@@ -19,6 +19,7 @@
 #include "store_ops.h"
 #include "store_read.h"
 #include "store_tally.h"
+#include "wal_file.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define BATCH_REQUESTS_MAX 2000
@@ -30,8 +31,8 @@
 #define PAUSE_US 1500u       /* from the start of one commit to that of the next, while nobody waits for it (may_pause) */
 
 static const struct store_sizes usual_sizes = {
-	.wal_bytes = 64 * MIB,
-	.ballast_bytes = 80 * MIB, /* the WAL's limit, to copy all of it into the database, and 16 MiB to go on */
+	.wal_bytes = 16 * MIB,
+	.ballast_bytes = 32 * MIB, /* the WAL's limit, to copy all of it into the database, and 16 MiB to go on */
 	.reserve_bytes = 64 * MIB,
 	.room_retry_ms = 5000,
 };
@@ -279,10 +280,11 @@ static void check_room(struct store *store, uint64_t now_ms)
 	set_room(store, ballast_has_room(&store->ballast), r);
 }
 
-/* Nothing changes any more: leave no WAL to be read at the next start, and no memory that is not needed. */
+/* Nothing changes any more: all of the WAL goes into the database, and no memory is kept that is not needed. The WAL's blocks stay, to be
+ * written over. */
 static int tidy_up(struct store *store, uint64_t now_ms)
 {
-	int code = store->wal_bytes ? checkpoint(store, true) : SQLITE_OK;
+	int code = store->wal_bytes ? checkpoint(store, false) : SQLITE_OK;
 
 	sqlite3_db_release_memory(store->ops.db.handle);
 	store->idle_ms = store->wal_bytes ? now_ms + store->sizes.room_retry_ms : 0; /* it did not fit on the disk */
@@ -375,11 +377,21 @@ static void fail(struct store *store, int code)
 	pthread_mutex_unlock(&store->mutex);
 }
 
+/* Without it all works, and commits take longer. */
+static void allocate_wal(struct store *store)
+{
+	int r = store->has_room ? wal_file_allocate(store->sizes.wal_bytes) : -ENOSPC;
+
+	if (r < 0 && r != -ENOSPC)
+		log_errno(r, "cannot allocate the write-ahead log; commits take longer");
+}
+
 static void *run(void *context)
 {
 	struct store *store = context;
 	int code = SQLITE_OK;
 
+	allocate_wal(store);
 	while (code == SQLITE_OK && gather(store)) {
 		cut_batch(store);
 		if (!list_is_empty(&store->batch)) {

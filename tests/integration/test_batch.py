@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shlex
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -95,6 +96,19 @@ class Batch(harness.Story):
             submit.stdin = None
             self.assertEqual(submit.communicate(), (b"", b""))
         self.assertEqual(submit.returncode, 0)
+
+    def test_a_long_job_holds_up_no_short_one(self):
+        # Workers of short jobs are sent the next one ahead of time; where the one before turns out to be long, it goes to another.
+        gate = self.gate(self.jobpool)
+        lines = (["true"] * 200 + [" ".join(map(shlex.quote, gate.command()))]) * 3 + ["true"] * 200
+        ids = self.each_line("\n".join(line.replace("\n", ";") for line in lines).encode(), "--shell")
+        for _ in range(3):
+            gate.wait_arrival()
+        self.jobpool.cli("wait", *[job for job, line in zip(ids, lines) if line == "true"])
+        self.assertEqual(self.jobpool.json("queue", "default")["running"], 3)
+        gate.open(3)
+        self.jobpool.cli("join")
+        self.assertEqual(self.jobpool.json("queue", "default")["succeeded"], len(lines))
 
     def test_no_lines_are_no_jobs(self):
         self.assertEqual(self.each_line(b"", "--", "echo"), [])

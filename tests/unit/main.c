@@ -18,6 +18,7 @@ static Suite *(*const suites[])(void) = {
 	worker_file_suite,
 	worker_suite,
 	store_suite,
+	wal_file_suite,
 	waiters_suite,
 	commands_suite,
 	client_text_suite,

@@ -16,6 +16,7 @@ Suite *worker_proto_suite(void);
 Suite *worker_file_suite(void);
 Suite *worker_suite(void);
 Suite *store_suite(void);
+Suite *wal_file_suite(void);
 Suite *waiters_suite(void);
 Suite *commands_suite(void);
 Suite *client_text_suite(void);
