@@ -10,7 +10,9 @@
 
 #include "worker_proto.h"
 
-#define CLOCK_TICK_MS 2500u /* file times may be as coarse as 2 s */
+/* How long file times may stand still: where they have fractions of a second, a tick of the kernel's clock (10 ms at HZ=100). */
+#define FINE_TICK_MS 50u
+#define COARSE_TICK_MS 2500u
 
 static int open_directory(int at_fd, const char *path)
 {
@@ -122,9 +124,10 @@ static int empty_pass(int fd, uint64_t *serial)
  * an empty directory is known again when its last change was over a tick ago by the time it was looked at (git's rule for its index). */
 static void remember_empty(struct tmpdir *t, int fd)
 {
-	t->empty.st_ino = 0;
-	if (fstat(fd, &t->empty) < 0 ||
-	    (uint64_t)t->empty.st_ctim.tv_sec * 1000 + (uint64_t)t->empty.st_ctim.tv_nsec / 1000000 + CLOCK_TICK_MS > now_wall_ms())
+	const struct timespec *changed = &t->empty.st_ctim;
+
+	if (fstat(fd, &t->empty) < 0 || (uint64_t)changed->tv_sec * 1000 + (uint64_t)changed->tv_nsec / 1000000 +
+						(changed->tv_nsec ? FINE_TICK_MS : COARSE_TICK_MS) > now_wall_ms())
 		t->empty.st_ino = 0;
 }
 

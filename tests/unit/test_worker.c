@@ -568,7 +568,7 @@ START_TEST(test_worker_empties_a_tmpdir_that_was_long_empty)
 
 	expect_ended(run_shell("true"), OUTCOME_SUCCEEDED);
 	send_recorded(ended.message.job_id);
-	sleep(3);
+	sleep(3); /* more than the coarsest file times stand still */
 	for (int i = 0; i < 4; i++) {
 		expect_ended(run_shell(i % 2 ? fill : "true"), OUTCOME_SUCCEEDED);
 		ck_assert_str_eq(ended.out, "");
