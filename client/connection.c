@@ -344,7 +344,22 @@ static int connection_read(struct jobpool *c)
 	return 0;
 }
 
-/* Wait until something can be read or written, and do it. */
+/* How long poll() may wait: until on_interval is due, which is called when it is. */
+static int connection_interval(struct jobpool *c)
+{
+	uint64_t now_ms = now_monotonic_ms();
+
+	if (!c->on_interval)
+		return -1;
+	if (now_ms >= c->interval_due_ms) {
+		c->on_interval(c->interval_context);
+		now_ms = now_monotonic_ms();
+		c->interval_due_ms = now_ms + c->interval_ms;
+	}
+	return (int)(c->interval_due_ms - now_ms);
+}
+
+/* Wait until something can be read or written, and do it; or until the interval is over. */
 static int connection_turn(struct jobpool *c)
 {
 	struct pollfd fds[2] = {
@@ -357,7 +372,7 @@ static int connection_turn(struct jobpool *c)
 		return r;
 	if (c->out.len)
 		fds[0].events |= POLLOUT;
-	if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+	if (poll(fds, ARRAY_SIZE(fds), connection_interval(c)) < 0)
 		return errno == EINTR ? 0 : connection_lost(c, strerror(errno));
 	if (fds[0].revents & ~POLLOUT)
 		return connection_read(c);

@@ -20,9 +20,15 @@ struct jobpool {
 	uint64_t lost_ms;               /* monotonic time of the loss; 0 = the last thing heard was an answer */
 	uint64_t backoff_ms;            /* before the next attempt to reconnect */
 	bool told_waiting;              /* on_waiting was called for this loss */
+	void (*on_interval)(void *context); /* while replies are waited for; NULL = nobody wants to know */
+	void *interval_context;
+	uint64_t interval_ms, interval_due_ms;
 	struct buf environment;         /* encoded ENVIRONMENT request; empty = none */
 	uint64_t environment_id;        /* what it was answered with on this connection; 0 = not sent */
 	uint64_t environment_ms;        /* when */
+	uint8_t key_session[16];        /* of the keys that we make (spec_request.c) */
+	uint64_t key_count;             /* how many of them were made; 0 = there is no session yet */
+	pid_t key_pid;                  /* whose session it is: a child makes its own */
 };
 
 /* Encode into @out: a request of @words words in all; its words. Failures are kept in out->failed. */

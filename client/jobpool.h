@@ -278,6 +278,10 @@ struct jobpool_joined {
  */
 int jobpool_queue_join(struct jobpool *jobpool, const char *queues, int64_t timeout_ms,
 		       struct jobpool_joined *ret_joined);
+/* The same, and @on_interval is called at once and then about every @interval_ms (>= 1) while it waits for the daemon's answer; not
+ * while the daemon is away. It may use other connections; the time it takes delays the answer. */
+int jobpool_queue_join_watched(struct jobpool *jobpool, const char *queues, int64_t timeout_ms, uint64_t interval_ms,
+			       void (*on_interval)(void *context), void *context, struct jobpool_joined *ret_joined);
 int jobpool_queue_size(struct jobpool *jobpool, const char *queue, uint64_t *ret_ready);
 /* Maps of all queues, or of one (@queue not NULL; -ENOENT). */
 int jobpool_queues(struct jobpool *jobpool, const char *queue, struct jobpool_value **ret_queues);

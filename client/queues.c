@@ -1,4 +1,6 @@
 /* Queues: wait until all is done, count, pause. */
+#include <limits.h>
+
 #include "connection.h"
 #include "value.h"
 
@@ -71,6 +73,20 @@ int jobpool_queue_join(struct jobpool *c, const char *queues, int64_t timeout_ms
 		return r;
 	r = join_reply(c, value, ret_joined);
 	jobpool_value_free(value);
+	return r;
+}
+
+int jobpool_queue_join_watched(struct jobpool *c, const char *queues, int64_t timeout_ms, uint64_t interval_ms,
+			       void (*on_interval)(void *context), void *context, struct jobpool_joined *ret_joined)
+{
+	int r;
+
+	c->on_interval = on_interval;
+	c->interval_context = context;
+	c->interval_ms = MIN(interval_ms, (uint64_t)INT_MAX);
+	c->interval_due_ms = 0;
+	r = jobpool_queue_join(c, queues, timeout_ms, ret_joined);
+	c->on_interval = NULL;
 	return r;
 }
 

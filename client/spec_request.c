@@ -1,7 +1,10 @@
 /* SUBMIT requests: environment, options, the key that makes them safe to repeat. */
 #include "spec_request.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "value.h"
 
@@ -65,15 +68,28 @@ static bool has_key(const struct jobpool_spec *spec)
 	return false;
 }
 
-static void request_random_key(struct buf *out)
+/* Sessions sort by the time they began, so that the daemon's index of them grows at its end. */
+static void begin_session(struct jobpool *c)
 {
-	static const char prefix[] = "jobpool-"; /* by it the daemon knows that an hour is enough (promise P2) */
-	uint8_t random[16];
-	char key[sizeof(prefix) + 2 * sizeof(random)];
+	uint64_t wall_ms = now_wall_ms();
 
-	random_fill(random, sizeof(random));
-	memcpy(key, prefix, sizeof(prefix));
-	hex_encode(random, sizeof(random), key + sizeof(prefix) - 1);
+	random_fill(c->key_session, sizeof(c->key_session));
+	for (int i = 0; i < 6; i++)
+		c->key_session[i] = (uint8_t)(wall_ms >> (40 - 8 * i));
+	c->key_count = 0;
+	c->key_pid = getpid();
+}
+
+/* "jobpool-", the session, and a count: the daemon knows by this form that an hour is enough (promise P2), and stores keys that
+ * follow one another together. */
+static void request_own_key(struct jobpool *c, struct buf *out)
+{
+	char key[sizeof("jobpool-") + 2 * sizeof(c->key_session) + NUMBER_TEXT_BYTES], session[2 * sizeof(c->key_session) + 1];
+
+	if (!c->key_count || c->key_pid != getpid())
+		begin_session(c);
+	hex_encode(c->key_session, sizeof(c->key_session), session);
+	snprintf(key, sizeof(key), "jobpool-%s-%" PRIu64, session, ++c->key_count);
 	request_text(out, "KEY");
 	request_text(out, key);
 }
@@ -92,7 +108,7 @@ int submit_encode(struct jobpool *c, const struct jobpool_spec *spec, struct buf
 		request_text(out, spec->options[i].value);
 	}
 	if (!key)
-		request_random_key(out);
+		request_own_key(c, out);
 	if (environment) {
 		request_text(out, "ENV");
 		request_uint(out, c->environment_id);

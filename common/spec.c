@@ -1,25 +1,76 @@
-/* The stored form of a spec: a fixed head, then the cwd and the words of argv, each ended by a NUL byte.
- * The version comes first and never moves; a newer version is refused, an older one would be read by a branch here.
- * Native byte order: a store does not leave its machine. */
+/* The stored form of a spec: the version, numbers, then the cwd and the words of argv, each ended by a NUL byte.
+ * Every waiting job has one on disk, so numbers take as many bytes as they need: seven bits each, the lowest first, the top bit says
+ * that more follow. One spec has one form only.
+ * The version comes first and never moves; a newer version is refused, an older one would be read by a branch here. */
 #include "spec.h"
 
 #define UMASK_MAX 0777u
 
 enum { FLAG_MERGE_OUTPUT = 1u << 0, FLAGS_KNOWN = FLAG_MERGE_OUTPUT };
 
-struct spec_head {
-	uint32_t version;
-	uint32_t flags;
-	uint32_t argc;
-	uint32_t umask;
-	uint64_t timeout_ms;
-	uint64_t grace_ms;
-	uint64_t max_output_bytes;
-	uint64_t input_id;
-	uint32_t cwd_bytes;  /* with the NUL byte */
-	uint32_t argv_bytes; /* with a NUL byte for each word */
-};
-_Static_assert(sizeof(struct spec_head) == 56, "layout is stored");
+/* In this order. */
+enum number { NUMBER_FLAGS, NUMBER_ARGC, NUMBER_UMASK, NUMBER_TIMEOUT, NUMBER_GRACE, NUMBER_MAX_OUTPUT, NUMBER_INPUT, NUMBER_MAX };
+#define NUMBER_BYTES_MAX 10
+
+static size_t put_number(uint8_t *to, uint64_t value)
+{
+	size_t n = 0;
+
+	for (; value >= 0x80; value >>= 7)
+		to[n++] = (uint8_t)(value | 0x80);
+	to[n++] = (uint8_t)value;
+	return n;
+}
+
+static int take_number(struct slice *rest, uint64_t *ret_value)
+{
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < rest->len && i < NUMBER_BYTES_MAX; i++) {
+		uint64_t byte = (uint8_t)rest->data[i], bits = byte & 0x7f;
+
+		if ((i && !byte) || ((bits << 7 * i) >> 7 * i) != bits)
+			return -EBADMSG;
+		value |= bits << 7 * i;
+		if (byte < 0x80) {
+			*ret_value = value;
+			rest->data += i + 1;
+			rest->len -= i + 1;
+			return 0;
+		}
+	}
+	return -EBADMSG;
+}
+
+/* Cut version and numbers off the front of @data. */
+static int take_numbers(struct slice *data, uint64_t numbers[NUMBER_MAX])
+{
+	uint8_t version = data->len ? (uint8_t)data->data[0] : 0;
+	int r = 0;
+
+	if (version != SPEC_VERSION)
+		return version > SPEC_VERSION ? -EPROTONOSUPPORT : -EBADMSG;
+	*data = (struct slice){ data->data + 1, data->len - 1 };
+	for (size_t i = 0; i < NUMBER_MAX && r == 0; i++)
+		r = take_number(data, &numbers[i]);
+	if (r < 0 || (numbers[NUMBER_FLAGS] & ~(uint64_t)FLAGS_KNOWN) || numbers[NUMBER_UMASK] > UMASK_MAX ||
+	    numbers[NUMBER_ARGC] > UINT32_MAX)
+		return -EBADMSG;
+	return 0;
+}
+
+/* All but the words. */
+static struct spec spec_of(const uint64_t numbers[NUMBER_MAX])
+{
+	return (struct spec){
+		.umask = (uint32_t)numbers[NUMBER_UMASK],
+		.merge_output = numbers[NUMBER_FLAGS] & FLAG_MERGE_OUTPUT,
+		.timeout_ms = numbers[NUMBER_TIMEOUT],
+		.grace_ms = numbers[NUMBER_GRACE],
+		.max_output_bytes = numbers[NUMBER_MAX_OUTPUT],
+		.input_id = numbers[NUMBER_INPUT],
+	};
+}
 
 static int word_is_clean(struct slice word)
 {
@@ -39,7 +90,13 @@ static void append_word(struct buf *out, struct slice word)
 
 int spec_encode(const struct spec *spec, struct buf *out)
 {
-	size_t argv_bytes = 0;
+	const uint64_t numbers[NUMBER_MAX] = {
+		[NUMBER_FLAGS] = spec->merge_output ? FLAG_MERGE_OUTPUT : 0, [NUMBER_ARGC] = spec->argc, [NUMBER_UMASK] = spec->umask,
+		[NUMBER_TIMEOUT] = spec->timeout_ms, [NUMBER_GRACE] = spec->grace_ms, [NUMBER_MAX_OUTPUT] = spec->max_output_bytes,
+		[NUMBER_INPUT] = spec->input_id,
+	};
+	uint8_t head[1 + NUMBER_MAX * NUMBER_BYTES_MAX] = { SPEC_VERSION };
+	size_t head_bytes = 1, argv_bytes = 0;
 
 	if (!spec->argc || !spec->argv[0].len || spec->umask > UMASK_MAX || !cwd_is_valid(spec->cwd))
 		return -EINVAL;
@@ -48,25 +105,12 @@ int spec_encode(const struct spec *spec, struct buf *out)
 			return -EINVAL;
 		argv_bytes += spec->argv[i].len + 1;
 	}
-	if (argv_bytes > UINT32_MAX || spec->cwd.len >= UINT32_MAX)
-		return -EINVAL;
-
-	struct spec_head head = {
-		.version = SPEC_VERSION,
-		.flags = spec->merge_output ? FLAG_MERGE_OUTPUT : 0,
-		.argc = spec->argc,
-		.umask = spec->umask,
-		.timeout_ms = spec->timeout_ms,
-		.grace_ms = spec->grace_ms,
-		.max_output_bytes = spec->max_output_bytes,
-		.input_id = spec->input_id,
-		.cwd_bytes = (uint32_t)spec->cwd.len + 1,
-		.argv_bytes = (uint32_t)argv_bytes,
-	};
+	for (size_t i = 0; i < NUMBER_MAX; i++)
+		head_bytes += put_number(head + head_bytes, numbers[i]);
 	/* All room at once: nothing after this can fail half-way. */
-	if (!buf_reserve(out, sizeof(head) + head.cwd_bytes + argv_bytes))
+	if (!buf_reserve(out, head_bytes + spec->cwd.len + 1 + argv_bytes))
 		return -ENOMEM;
-	buf_append(out, &head, sizeof(head));
+	buf_append(out, head, head_bytes);
 	append_word(out, spec->cwd);
 	for (uint32_t i = 0; i < spec->argc; i++)
 		append_word(out, spec->argv[i]);
@@ -109,43 +153,20 @@ static int decode_argv(struct slice words, uint32_t argc, struct slice **ret_arg
 
 int spec_decode(struct slice data, struct spec *ret_spec)
 {
-	struct spec_head head;
-	struct slice cwd, *argv;
-	uint32_t version;
-	int r;
+	uint64_t numbers[NUMBER_MAX];
+	struct spec spec;
+	int r = take_numbers(&data, numbers);
 
-	if (data.len < sizeof(version))
-		return -EBADMSG;
-	memcpy(&version, data.data, sizeof(version));
-	if (version != SPEC_VERSION)
-		return version > SPEC_VERSION ? -EPROTONOSUPPORT : -EBADMSG;
-	if (data.len < sizeof(head))
-		return -EBADMSG;
-	memcpy(&head, data.data, sizeof(head));
-	if ((head.flags & ~(uint32_t)FLAGS_KNOWN) || head.umask > UMASK_MAX ||
-	    data.len - sizeof(head) != (uint64_t)head.cwd_bytes + head.argv_bytes)
-		return -EBADMSG;
-
-	struct slice cwd_word = { data.data + sizeof(head), head.cwd_bytes };
-	if (take_word(&cwd_word, &cwd) < 0 || cwd_word.len || !cwd_is_valid(cwd))
-		return -EBADMSG;
-	struct slice words = { data.data + sizeof(head) + head.cwd_bytes, head.argv_bytes };
-	r = decode_argv(words, head.argc, &argv);
 	if (r < 0)
 		return r;
-
-	*ret_spec = (struct spec){
-		.argv = argv,
-		.argc = head.argc,
-		.cwd = cwd,
-		.umask = head.umask,
-		.merge_output = head.flags & FLAG_MERGE_OUTPUT,
-		.timeout_ms = head.timeout_ms,
-		.grace_ms = head.grace_ms,
-		.max_output_bytes = head.max_output_bytes,
-		.input_id = head.input_id,
-	};
-	return 0;
+	spec = spec_of(numbers);
+	if (take_word(&data, &spec.cwd) < 0 || !cwd_is_valid(spec.cwd))
+		return -EBADMSG;
+	spec.argc = (uint32_t)numbers[NUMBER_ARGC];
+	r = decode_argv(data, spec.argc, &spec.argv);
+	if (r == 0)
+		*ret_spec = spec;
+	return r;
 }
 
 /* As take_word(), but at the end of the bytes the rest is taken for a word. */
@@ -163,31 +184,24 @@ static struct slice take_word_or_rest(struct slice *rest)
 
 int spec_decode_front(struct slice data, struct spec *ret_spec, bool *ret_cut)
 {
-	struct spec spec = { 0 };
-	struct spec_head head;
-	uint64_t whole;
+	uint64_t numbers[NUMBER_MAX];
+	struct spec spec;
 
-	if (data.len < sizeof(head))
+	if (take_numbers(&data, numbers) < 0)
 		return -EBADMSG;
-	memcpy(&head, data.data, sizeof(head));
-	whole = sizeof(head) + (uint64_t)head.cwd_bytes + head.argv_bytes;
-	if (head.version != SPEC_VERSION || data.len > whole)
-		return -EBADMSG;
-	data.data += sizeof(head);
-	data.len -= sizeof(head);
-	*ret_cut = data.len + sizeof(head) < whole;
+	spec = spec_of(numbers);
+	*ret_cut = !data.len || data.data[data.len - 1]; /* else the last word is whole, and the count tells whether it is the last */
 	spec.cwd = take_word_or_rest(&data);
-	spec.argv = calloc(MIN((size_t)head.argc, data.len) + 1, sizeof(*spec.argv));
+	spec.argv = calloc(MIN((size_t)numbers[NUMBER_ARGC], data.len) + 1, sizeof(*spec.argv));
 	if (!spec.argv)
 		return -ENOMEM;
-	while (spec.argc < head.argc && data.len)
+	while (spec.argc < numbers[NUMBER_ARGC] && data.len)
 		spec.argv[spec.argc++] = take_word_or_rest(&data);
-	spec.umask = head.umask;
-	spec.merge_output = head.flags & FLAG_MERGE_OUTPUT;
-	spec.timeout_ms = head.timeout_ms;
-	spec.grace_ms = head.grace_ms;
-	spec.max_output_bytes = head.max_output_bytes;
-	spec.input_id = head.input_id;
+	*ret_cut |= spec.argc < numbers[NUMBER_ARGC];
+	if (data.len) {
+		spec_deinit(&spec);
+		return -EBADMSG;
+	}
 	*ret_spec = spec;
 	return 0;
 }

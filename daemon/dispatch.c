@@ -133,6 +133,7 @@ void dispatch_step(struct dispatch *d, struct job *job, enum job_state to, enum 
 		d->events.on_job_retried(job->id, d->events.context);
 	if (to != JOB_DONE)
 		return;
+	rate_add(&job->queue->finished_rate, uv_now(d->loop));
 	log_debug("job ended", "job=%" PRIu64 " queue=%s attempt=%" PRIu32 " outcome=%s", job->id, job->queue->name, job->attempt, outcome_name(outcome));
 	if (d->events.on_job_done)
 		d->events.on_job_done(job->id, d->events.context);
@@ -318,6 +319,7 @@ int dispatch_submit(struct dispatch *d, struct submission *s, dispatch_done done
 	job->pending++;
 	job->insert = request;
 	queue_count_step(job->queue, JOB_STATE_MAX, job->state, OUTCOME_NONE);
+	rate_add(&job->queue->submitted_rate, uv_now(d->loop));
 	store_post(d->store, request);
 	if (job->state == JOB_READY)
 		dispatch_enqueue(d, job);

@@ -271,6 +271,7 @@ static void on_ended(struct worker *w, const struct message_ended *ended, const 
 
 	w->unrecorded++;
 	pool_on_ended(w, job ? uv_now(d->loop) - job->given_ms : UINT64_MAX);
+	rate_add(&w->jobs_rate, uv_now(d->loop));
 	if (is_current(job, ended->token)) {
 		copy_output(output, copies, &end);
 		r = dispatch_end_attempt(d, job, &end, copies);

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "job.h"
 #include "list.h"
+#include "rate.h"
 
 #define QUEUE_WINDOW_MAX 512 /* ready jobs in memory, for each queue */
 #define QUEUE_WINDOW_LOW 128 /* below this the window is refilled */
@@ -23,6 +24,7 @@ struct queue {
 	bool paused;
 	uint64_t count[JOB_STATE_MAX]; /* as clients see it: claimed ahead is ready; JOB_DONE = finished and kept */
 	uint64_t succeeded, failed;
+	struct rate submitted_rate, finished_rate;
 	uint64_t zero_commit;        /* number of the commit at which unfinished was last 0 */
 	uint64_t zero_ticket;        /* while that commit is under way: its ticket, else 0 */
 

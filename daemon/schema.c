@@ -1,7 +1,8 @@
 /* Schema, migrations, statements and settings of the database (see schema.h).
  *
- * A job is split by how often its parts change: `job` holds what every step reads and writes, in one small row (also the token of its
- * running attempt, so that a start is one write); `spec`, `attempt` (ended ones) and `output` are written once and never touched again. */
+ * A waiting job is one row of `job` and one entry of an index, spec included, unless that is long. A start touches neither: it is a row of
+ * `running`, a table of a few pages, and the job's own row stays READY until the attempt has ended. `attempt` (ended ones) and `output`
+ * are written once and never touched again. */
 #include "schema.h"
 
 #include <assert.h>
@@ -20,8 +21,10 @@
 #define READY "3"
 #define RUNNING "4"
 #define DONE "5"
+#define SUCCEEDED "1"
 _Static_assert(JOB_HELD == 0 && JOB_DELAYED == 1 && JOB_BLOCKED == 2 && JOB_READY == 3 && JOB_RUNNING == 4 && JOB_DONE == 5,
 	       "states are stored");
+_Static_assert(OUTCOME_NONE == 0 && OUTCOME_SUCCEEDED == 1, "outcomes are stored");
 
 /* Append only: number n brings a database from user_version n to n + 1. What clients send is BLOB: bytes, not text. */
 static const char *const migrations[] = {
@@ -42,28 +45,34 @@ static const char *const migrations[] = {
 	" succeeded INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0, zero_commit INTEGER NOT NULL DEFAULT 0"
 	") STRICT;"
 
-	/* origin: 0 = submitted here (design section 15). attempt: number of the last one; worker, token, epoch: of the running one
-	 * (epoch: of the daemon that gave it out). */
+	/* state: never RUNNING, see `running`. origin: 0 = submitted here (design section 15). attempt: number of the last one that has
+	 * ended. finished_clock: of a job that is not done just a time of the same size, so that its end is written over its row in place.
+	 * spec: the first STORE_LIST_SPEC_BYTES; when it has so many, spec_tail may have the rest. */
 	"CREATE TABLE job ("
 	" id INTEGER PRIMARY KEY, queue INTEGER NOT NULL, priority INTEGER NOT NULL, gate INTEGER NOT NULL, state INTEGER NOT NULL,"
-	" outcome INTEGER NOT NULL, on_lost INTEGER NOT NULL, cancelling INTEGER NOT NULL, max_attempts INTEGER NOT NULL,"
-	" retries INTEGER NOT NULL,"
+	" outcome INTEGER NOT NULL, on_lost INTEGER NOT NULL, max_attempts INTEGER NOT NULL, retries INTEGER NOT NULL,"
 	" environment INTEGER NOT NULL, input INTEGER NOT NULL, origin INTEGER NOT NULL DEFAULT 0,"
 	" submitted_wall_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL, due_wall_ms INTEGER NOT NULL, finished_clock INTEGER NOT NULL,"
-	" attempt INTEGER NOT NULL, worker INTEGER NOT NULL, epoch INTEGER NOT NULL, token BLOB, name BLOB, owner BLOB, key BLOB, cancelled_by BLOB"
+	" attempt INTEGER NOT NULL, name BLOB, owner BLOB, key BLOB, cancelled_by BLOB, spec BLOB NOT NULL"
 	") STRICT;"
+	"CREATE TABLE spec_tail (job INTEGER PRIMARY KEY, tail BLOB NOT NULL) STRICT;"
 	"CREATE INDEX job_ready ON job (queue, gate, priority DESC, id) WHERE state = " READY ";"
-	/* OR, not IN: SQLite proves "state = 4" to be part of this one only. */
-	"CREATE INDEX job_active ON job (state, id)"
-	" WHERE state = " HELD " OR state = " DELAYED " OR state = " BLOCKED " OR state = " RUNNING ";"
+	/* OR, not IN or <: SQLite proves "state = 0" to be part of this one only. */
+	"CREATE INDEX job_active ON job (state, id) WHERE state = " HELD " OR state = " DELAYED " OR state = " BLOCKED ";"
 	"CREATE INDEX job_due ON job (due_ms) WHERE state = " DELAYED ";"
 	"CREATE INDEX job_finished ON job (finished_clock, id) WHERE state = " DONE ";"
+	/* What people look for among a million that succeeded. */
+	"CREATE INDEX job_failed ON job (outcome, id) WHERE outcome > " SUCCEEDED ";"
 
-	/* head: the first STORE_LIST_SPEC_BYTES, so that a list reads no more; tail: the rest. */
-	"CREATE TABLE spec (job INTEGER PRIMARY KEY, head BLOB NOT NULL, tail BLOB) STRICT;"
+	/* The READY jobs that have an attempt under way; epoch: of the daemon that gave it out. */
+	"CREATE TABLE running ("
+	" job INTEGER PRIMARY KEY, number INTEGER NOT NULL, worker INTEGER NOT NULL, epoch INTEGER NOT NULL, cancelling INTEGER NOT NULL,"
+	" token BLOB NOT NULL"
+	") STRICT;"
+	/* ending: struct attempt_end, packed (store_read.h). */
 	"CREATE TABLE attempt ("
-	" job INTEGER NOT NULL, number INTEGER NOT NULL, worker INTEGER NOT NULL, outcome INTEGER NOT NULL,"
-	" token BLOB NOT NULL, ending BLOB NOT NULL, PRIMARY KEY (job, number)"
+	" job INTEGER NOT NULL, number INTEGER NOT NULL, worker INTEGER NOT NULL, token BLOB NOT NULL, ending BLOB NOT NULL,"
+	" PRIMARY KEY (job, number)"
 	") STRICT, WITHOUT ROWID;"
 	"CREATE TABLE output ("
 	" job INTEGER NOT NULL, number INTEGER NOT NULL, out BLOB NOT NULL, err BLOB NOT NULL, PRIMARY KEY (job, number)"
@@ -75,6 +84,15 @@ static const char *const migrations[] = {
 	" PRIMARY KEY (owner, key)"
 	") STRICT, WITHOUT ROWID;"
 	"CREATE INDEX submit_key_expires ON submit_key (expires_clock) WHERE expires_clock > 0;"
+
+	/* Keys that our client makes: of one session of @owner, the keys numbered from @first on are those of the @count jobs from @job on.
+	 * check_clock: not before, it is looked at whether they are needed any more. */
+	"CREATE TABLE key_run ("
+	" job INTEGER PRIMARY KEY, count INTEGER NOT NULL, first INTEGER NOT NULL, check_clock INTEGER NOT NULL,"
+	" owner BLOB NOT NULL, session BLOB NOT NULL"
+	") STRICT;"
+	"CREATE INDEX key_run_session ON key_run (owner, session, first);"
+	"CREATE INDEX key_run_check ON key_run (check_clock);"
 
 	/* jobs: how many rows of job name it. The block has a table of its own: the counter is written with every batch. */
 	"CREATE TABLE environment ("
@@ -89,14 +107,24 @@ static const char *const migrations[] = {
 	"CREATE INDEX input_unused ON input (used_clock) WHERE jobs = 0;",
 };
 
+/* A job's row with its running attempt, if there is one. */
+#define FROM_JOBS " FROM job AS j LEFT JOIN running AS r ON r.job = j.id "
+#define STATE "iif(r.job IS NULL, j.state, " RUNNING ")"
 #define JOBS                                                                                                           \
-	"SELECT id, queue, priority, gate, state, outcome, on_lost, cancelling, max_attempts, environment, input,"     \
-	" submitted_wall_ms, due_ms, due_wall_ms, attempt, worker, token, name, owner, key, cancelled_by, finished_clock,"   \
-	" retries, epoch FROM job "
+	"SELECT j.id, j.queue, j.priority, j.gate, " STATE ", j.outcome, j.on_lost, ifnull(r.cancelling, 0), j.max_attempts,"   \
+	" j.environment, j.input, j.submitted_wall_ms, j.due_ms, j.due_wall_ms, ifnull(r.number, j.attempt), r.worker, r.token,"  \
+	" j.name, j.owner, j.key, j.cancelled_by, j.finished_clock, j.retries, r.epoch, j.spec" FROM_JOBS
+/* What a list needs to tell whether a job matches. */
+#define SCAN "SELECT j.id, j.queue, " STATE ", j.outcome, j.name, j.owner" FROM_JOBS
 /* One arm of a list of active jobs: ?2 holds the bits of the states that are wanted. SQLite merges the arms by id, row by row. */
-#define ARM(state, beyond) JOBS "WHERE state = " state " AND (?2 >> " state ") & 1 AND id " beyond " ?1"
+#define ARM(state, beyond) "SELECT id FROM job WHERE state = " state " AND (?2 >> " state ") & 1 AND id " beyond " ?1"
 #define ACTIVE(beyond)                                                                                                 \
-	ARM(HELD, beyond) " UNION ALL " ARM(DELAYED, beyond) " UNION ALL " ARM(BLOCKED, beyond) " UNION ALL " ARM(RUNNING, beyond)
+	ARM(HELD, beyond) " UNION ALL " ARM(DELAYED, beyond) " UNION ALL " ARM(BLOCKED, beyond)                         \
+	" UNION ALL SELECT job FROM running WHERE (?2 >> " RUNNING ") & 1 AND job " beyond " ?1"
+#define GROUP(beyond) "SELECT j.id" FROM_JOBS "WHERE j.state = " READY " AND j.queue = ?2 AND j.gate = ?3 AND j.priority = ?4"         \
+	" AND j.id " beyond " ?1 AND r.job IS NULL"
+#define GROUPS "SELECT j.id, j.queue, j.gate, j.priority" FROM_JOBS "WHERE j.state = " READY " AND r.job IS NULL "
+#define FAILED(beyond) "SELECT id FROM job WHERE outcome > " SUCCEEDED " AND outcome = ?2 AND id " beyond " ?1"
 
 static const char *const statement_sql[] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -120,34 +148,48 @@ static const char *const statement_sql[] = {
 			    " running = running + ?5, done = done + ?6, succeeded = succeeded + ?7, failed = failed + ?8,"
 			    " zero_commit = iif(held + delayed + blocked + ready + running + ?9 = 0, ?10, zero_commit) WHERE id = ?11",
 
-	[SQL_JOB_INSERT] = "INSERT INTO job (id, queue, priority, gate, state, outcome, on_lost, cancelling, max_attempts, environment, input,"
-			   " submitted_wall_ms, due_ms, due_wall_ms, finished_clock, attempt, worker, epoch, name, owner, key, retries)"
-			   " VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, 0, 0, 0, 0, ?13, ?14, ?15, ?16)",
-	[SQL_JOB_RECORD] = "SELECT queue, state, priority, outcome, cancelling, max_attempts, due_ms, due_wall_ms, finished_clock, attempt,"
-			   " worker, token, environment, input, key IS NOT NULL, epoch FROM job WHERE id = ?1",
-	[SQL_JOB_SAVE] = "UPDATE job SET state = ?2, priority = ?3, outcome = ?4, cancelling = ?5, max_attempts = ?6, due_ms = ?7,"
-			 " due_wall_ms = ?8, finished_clock = ?9, attempt = ?10, worker = ?11, token = ?12, epoch = ?15,"
-			 " cancelled_by = iif(?13, ?14, cancelled_by) WHERE id = ?1",
+	[SQL_JOB_INSERT] = "INSERT INTO job (id, queue, priority, gate, state, outcome, on_lost, max_attempts, environment, input,"
+			   " submitted_wall_ms, due_ms, due_wall_ms, finished_clock, attempt, name, owner, key, retries, spec)"
+			   " VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, ?14, ?15, ?16, ?17, ?18)",
+	[SQL_JOB_RECORD] = "SELECT j.queue, j.state, j.priority, j.outcome, j.max_attempts, j.due_ms, j.due_wall_ms, j.finished_clock, j.attempt,"
+			   " j.environment, j.input, j.key IS NOT NULL, r.number, r.worker, r.cancelling, r.token"
+			   FROM_JOBS "WHERE j.id = ?1",
+	[SQL_JOB_START] = "SELECT queue, state, spec FROM job WHERE id = ?1",
+	[SQL_JOB_SAVE] = "UPDATE job SET state = ?2, priority = ?3, outcome = ?4, max_attempts = ?5, due_ms = ?6, due_wall_ms = ?7,"
+			 " finished_clock = ?8, attempt = ?9, cancelled_by = iif(?10, ?11, cancelled_by) WHERE id = ?1",
 	[SQL_JOB_DELETE] = "DELETE FROM job WHERE id = ?1",
-	[SQL_JOB_LOAD] = JOBS "WHERE id = ?1",
-	[SQL_JOBS_UP] = JOBS "WHERE id > ?1 ORDER BY id",
-	[SQL_JOBS_DOWN] = JOBS "WHERE id < ?1 ORDER BY id DESC",
-	[SQL_JOBS_ACTIVE_UP] = ACTIVE(">") " ORDER BY id",
-	[SQL_JOBS_ACTIVE_DOWN] = ACTIVE("<") " ORDER BY id DESC",
-	[SQL_JOBS_RUNNING] = JOBS "WHERE state = " RUNNING " ORDER BY id",
-	[SQL_JOBS_READY_SAME] = JOBS "WHERE state = " READY " AND queue = ?1 AND gate = ?2 AND priority = ?3 AND id > ?4 ORDER BY id",
-	[SQL_JOBS_READY_LOWER] = JOBS "WHERE state = " READY " AND queue = ?1 AND gate = ?2 AND priority < ?3"
-				      " ORDER BY priority DESC, id",
+	[SQL_RUNNING_INSERT] = "INSERT OR IGNORE INTO running (job, number, worker, epoch, cancelling, token) VALUES (?1, ?2, ?3, ?4, 0, ?5)",
+	[SQL_RUNNING_CANCEL] = "UPDATE running SET cancelling = ?2 WHERE job = ?1",
+	[SQL_RUNNING_DELETE] = "DELETE FROM running WHERE job = ?1",
+	[SQL_JOB_LOAD] = JOBS "WHERE j.id = ?1",
+	[SQL_SCAN_UP] = SCAN "WHERE j.id > ?1 ORDER BY j.id",
+	[SQL_SCAN_DOWN] = SCAN "WHERE j.id < ?1 ORDER BY j.id DESC",
+	[SQL_ACTIVE_UP] = ACTIVE(">") " ORDER BY id",
+	[SQL_ACTIVE_DOWN] = ACTIVE("<") " ORDER BY id DESC",
+	[SQL_GROUP_UP] = GROUP(">") " ORDER BY j.id",
+	[SQL_GROUP_DOWN] = GROUP("<") " ORDER BY j.id DESC",
+	[SQL_FAILED_UP] = FAILED(">") " ORDER BY id",
+	[SQL_FAILED_DOWN] = FAILED("<") " ORDER BY id DESC",
+	[SQL_JOBS_RUNNING] = "SELECT job FROM running WHERE job > ?1 ORDER BY job LIMIT 1",
+	[SQL_JOBS_READY_SAME] = JOBS "WHERE j.state = " READY " AND j.queue = ?1 AND j.gate = ?2 AND j.priority = ?3 AND j.id > ?4"
+				     " AND r.job IS NULL ORDER BY j.id",
+	[SQL_JOBS_READY_LOWER] = JOBS "WHERE j.state = " READY " AND j.queue = ?1 AND j.gate = ?2 AND j.priority < ?3"
+				      " AND r.job IS NULL ORDER BY j.priority DESC, j.id",
+	/* The first job of the next group of a queue's ready jobs: of a lower priority under the same gate, or of a
+	 * later gate; of the next queue that has one. */
+	[SQL_GROUP_SAME_GATE] = GROUPS "AND j.queue = ?1 AND j.gate = ?2 AND j.priority < ?3 ORDER BY j.priority DESC, j.id LIMIT 1",
+	[SQL_GROUP_NEXT_GATE] = GROUPS "AND j.queue = ?1 AND j.gate > ?2 ORDER BY j.gate, j.priority DESC, j.id LIMIT 1",
+	[SQL_GROUP_NEXT_QUEUE] = GROUPS "AND j.queue > ?1 ORDER BY j.queue, j.gate, j.priority DESC, j.id LIMIT 1",
+	[SQL_JOB_SUBMITTED] = "SELECT submitted_wall_ms FROM job WHERE id = ?1",
 	/* Told which index: without statistics it would take job_active, and sort. */
-	[SQL_JOBS_DUE] = JOBS "INDEXED BY job_due WHERE state = " DELAYED " ORDER BY due_ms",
-	[SQL_JOBS_FINISHED] = JOBS "WHERE state = " DONE " AND (finished_clock, id) > (?1, ?2) AND finished_clock < ?3"
-				   " ORDER BY finished_clock, id",
+	[SQL_JOBS_DUE] = "SELECT id FROM job INDEXED BY job_due WHERE state = " DELAYED " ORDER BY due_ms",
+	[SQL_JOBS_FINISHED] = "SELECT id, queue, state, outcome, name, owner, finished_clock FROM job WHERE state = " DONE
+			      " AND (finished_clock, id) > (?1, ?2) AND finished_clock < ?3 ORDER BY finished_clock, id",
 
-	[SQL_SPEC_INSERT] = "INSERT INTO spec VALUES (?1, ?2, ?3)",
-	[SQL_SPEC_LOAD] = "SELECT head, tail FROM spec WHERE job = ?1",
-	[SQL_SPEC_HEAD] = "SELECT head FROM spec WHERE job = ?1",
-	[SQL_SPEC_DELETE] = "DELETE FROM spec WHERE job = ?1",
-	[SQL_ATTEMPT_INSERT] = "INSERT INTO attempt (job, number, worker, outcome, token, ending) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+	[SQL_TAIL_INSERT] = "INSERT INTO spec_tail VALUES (?1, ?2)",
+	[SQL_TAIL_LOAD] = "SELECT tail FROM spec_tail WHERE job = ?1",
+	[SQL_TAIL_DELETE] = "DELETE FROM spec_tail WHERE job = ?1",
+	[SQL_ATTEMPT_INSERT] = "INSERT INTO attempt (job, number, worker, token, ending) VALUES (?1, ?2, ?3, ?4, ?5)",
 	[SQL_ATTEMPT_LOAD] = "SELECT worker, token, ending FROM attempt WHERE job = ?1 AND number = ?2",
 	[SQL_ATTEMPTS] = "SELECT number, ending FROM attempt WHERE job = ?1 ORDER BY number",
 	[SQL_ATTEMPTS_DELETE] = "DELETE FROM attempt WHERE job = ?1",
@@ -164,6 +206,21 @@ static const char *const statement_sql[] = {
 	[SQL_KEYS_SWEEP] = "DELETE FROM submit_key WHERE (owner, key) IN (SELECT owner, key FROM submit_key"
 			   " WHERE expires_clock > 0 AND expires_clock <= ?1 ORDER BY expires_clock LIMIT ?2)",
 	[SQL_KEYS_NEXT] = "SELECT expires_clock FROM submit_key WHERE expires_clock > 0 ORDER BY expires_clock LIMIT 1",
+
+	[SQL_RUN_AT] = "SELECT job, count, first FROM key_run WHERE owner = ?1 AND session = ?2 AND first <= ?3 ORDER BY first DESC LIMIT 1",
+	[SQL_RUN_BEYOND] = "SELECT first FROM key_run WHERE owner = ?1 AND session = ?2 AND first > ?3 ORDER BY first LIMIT 1",
+	[SQL_RUN_PUT] = "INSERT INTO key_run (job, count, first, check_clock, owner, session) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+			" ON CONFLICT (job) DO UPDATE SET count = excluded.count",
+	[SQL_RUN_KEEP] = "UPDATE key_run SET check_clock = ?2 WHERE job = (SELECT max(job) FROM key_run WHERE job <= ?1) AND check_clock < ?2",
+	[SQL_RUNS_CHECK] = "SELECT job, count FROM key_run WHERE check_clock <= ?1 ORDER BY check_clock",
+	/* ?3: who finished later is needed. */
+	[SQL_RUN_NEEDED] = "SELECT 1 FROM job WHERE id >= ?1 AND id < ?2 AND (state <> " DONE " OR finished_clock > ?3) LIMIT 1",
+	[SQL_RUN_CHECKED] = "UPDATE key_run SET check_clock = ?2 WHERE job = ?1",
+	[SQL_RUN_DELETE] = "DELETE FROM key_run WHERE job = ?1",
+	[SQL_RUNS_NEXT] = "SELECT check_clock FROM key_run ORDER BY check_clock LIMIT 1",
+
+	[SQL_FREE_PAGES] = "PRAGMA freelist_count",
+	[SQL_PAGES] = "PRAGMA page_count",
 
 	[SQL_ENVIRONMENT_KNOWN] = "SELECT 1 FROM environment WHERE id = ?1 AND owner = ?2",
 	[SQL_ENVIRONMENT_FIND] = "SELECT e.id FROM environment AS e JOIN environment_block AS b USING (id)"
@@ -195,6 +252,7 @@ struct pragma {
 static const struct pragma first_pragma = { "locking_mode", "EXCLUSIVE", "exclusive" };
 static const struct pragma pragmas[] = {
 	{ "page_size", "4096", "4096" },
+	{ "auto_vacuum", "INCREMENTAL", "2" }, /* a page more for 800, and now and then one more written; see change_sweep() */
 	{ "journal_mode", "WAL", "wal" },
 	{ "synchronous", "FULL", "2" },
 	{ "wal_autocheckpoint", "0", "0" },
@@ -429,4 +487,12 @@ int schema_checkpoint(struct database *db, bool truncate)
 
 	/* Nobody else can read, so nothing may hold a part of it back. */
 	return code == SQLITE_OK && in_wal != copied ? SQLITE_BUSY : code;
+}
+
+int schema_shorten(struct database *db, unsigned pages)
+{
+	char sql[48];
+
+	snprintf(sql, sizeof(sql), "PRAGMA incremental_vacuum(%u)", pages);
+	return sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
 }

@@ -23,22 +23,33 @@ enum statement {
 	SQL_QUEUE_COUNT,
 	SQL_JOB_INSERT,
 	SQL_JOB_RECORD,
+	SQL_JOB_START,
 	SQL_JOB_SAVE,
 	SQL_JOB_DELETE,
+	SQL_RUNNING_INSERT,
+	SQL_RUNNING_CANCEL,
+	SQL_RUNNING_DELETE,
 	SQL_JOB_LOAD,
-	SQL_JOBS_UP,
-	SQL_JOBS_DOWN,
-	SQL_JOBS_ACTIVE_UP,
-	SQL_JOBS_ACTIVE_DOWN,
+	SQL_SCAN_UP,
+	SQL_SCAN_DOWN,
+	SQL_ACTIVE_UP,
+	SQL_ACTIVE_DOWN,
+	SQL_GROUP_UP,
+	SQL_GROUP_DOWN,
+	SQL_FAILED_UP,
+	SQL_FAILED_DOWN,
 	SQL_JOBS_RUNNING,
 	SQL_JOBS_READY_SAME,
 	SQL_JOBS_READY_LOWER,
+	SQL_GROUP_SAME_GATE,
+	SQL_GROUP_NEXT_GATE,
+	SQL_GROUP_NEXT_QUEUE,
+	SQL_JOB_SUBMITTED,
 	SQL_JOBS_DUE,
 	SQL_JOBS_FINISHED,
-	SQL_SPEC_INSERT,
-	SQL_SPEC_LOAD,
-	SQL_SPEC_HEAD,
-	SQL_SPEC_DELETE,
+	SQL_TAIL_INSERT,
+	SQL_TAIL_LOAD,
+	SQL_TAIL_DELETE,
 	SQL_ATTEMPT_INSERT,
 	SQL_ATTEMPT_LOAD,
 	SQL_ATTEMPTS,
@@ -51,6 +62,17 @@ enum statement {
 	SQL_KEY_EXPIRE,
 	SQL_KEYS_SWEEP,
 	SQL_KEYS_NEXT,
+	SQL_RUN_AT,
+	SQL_RUN_BEYOND,
+	SQL_RUN_PUT,
+	SQL_RUN_KEEP,
+	SQL_RUNS_CHECK,
+	SQL_RUN_NEEDED,
+	SQL_RUN_CHECKED,
+	SQL_RUN_DELETE,
+	SQL_RUNS_NEXT,
+	SQL_FREE_PAGES,
+	SQL_PAGES,
 	SQL_ENVIRONMENT_KNOWN,
 	SQL_ENVIRONMENT_FIND,
 	SQL_ENVIRONMENT_INSERT,
@@ -70,7 +92,7 @@ enum statement {
 	STATEMENT_MAX,
 };
 
-/* Columns of every statement that reads jobs (SQL_JOB_LOAD, SQL_JOBS_*), in this order. */
+/* Columns of the statements that read whole jobs (SQL_JOB_LOAD, SQL_JOBS_READY_*), in this order. */
 enum job_column {
 	COLUMN_ID,
 	COLUMN_QUEUE,
@@ -96,6 +118,18 @@ enum job_column {
 	COLUMN_FINISHED_CLOCK,
 	COLUMN_RETRIES,
 	COLUMN_EPOCH,
+	COLUMN_SPEC,
+};
+
+/* Columns of those that only look whether a job matches a filter (SQL_SCAN_*, SQL_JOBS_FINISHED). */
+enum scan_column {
+	SCAN_ID,
+	SCAN_QUEUE,
+	SCAN_STATE,
+	SCAN_OUTCOME,
+	SCAN_NAME,
+	SCAN_OWNER,
+	SCAN_FINISHED_CLOCK, /* SQL_JOBS_FINISHED only */
 };
 
 struct database {
@@ -117,5 +151,7 @@ void schema_close(struct database *db);
 
 /* Copy the whole WAL into the database and sync it; @truncate: give its disk space back too. An SQLite code. */
 int schema_checkpoint(struct database *db, bool truncate);
+/* Inside a transaction: move up to @pages from the file's end into free ones, and cut it there. An SQLite code. */
+int schema_shorten(struct database *db, unsigned pages);
 /* An SQLite code (extended or not) as -errno; 0 for SQLITE_OK. */
 int schema_errno(int code);

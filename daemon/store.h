@@ -61,6 +61,7 @@ struct job_row {
 #define STORE_LIST_SPEC_BYTES 512
 #define STORE_ROWS_MAX 500         /* rows changed by one request, rows returned by one list */
 #define STORE_SCAN_MAX 5000        /* ids examined by one list */
+#define STORE_GROUPS_MAX 100       /* distinct gates and priorities of one queue that are told apart */
 
 enum store_op {
 	/* changes */
@@ -83,6 +84,7 @@ enum store_op {
 	STORE_LOAD_DUE,
 	STORE_LOAD_ENVIRONMENT,
 	STORE_LOAD_OUTPUT,
+	STORE_OLDEST,
 	STORE_OP_MAX,
 };
 
@@ -92,6 +94,13 @@ struct store_file {
 	uint32_t attempt;              /* 0: an input file, state_dir/input/<input_id> */
 	uint8_t output_files;          /* bits as in struct attempt_end */
 	uint64_t input_id;
+};
+
+/* The ready job of a queue that was submitted first. */
+struct store_oldest {
+	uint32_t queue_id;
+	uint64_t job_id;               /* 0 = no job of it is ready */
+	uint64_t submitted_wall_ms;
 };
 
 /* A job that was removed. */
@@ -183,13 +192,13 @@ struct store_request {
 			struct store_file *files; /* result; @file_count */
 			size_t file_count;
 		} remove;
-		/* Remove up to STORE_ROWS_MAX done jobs that match, the longest finished first. Results as above. */
+		/* Remove done jobs that match, the longest finished first: up to STORE_ROWS_MAX, fewer when that takes long. Results as above. */
 		struct {
 			struct store_filter filter;
 			size_t limit;          /* at most so many; 0 = STORE_ROWS_MAX */
 			struct clean_cursor { uint64_t finished_ms, id; } from, next; /* zero = from the longest finished on */
-			bool more;             /* result: STORE_SCAN_MAX were examined, or enough found: post another one @from this @next */
-			uint64_t *ids;         /* the store's own: which are to go */
+			bool more;             /* result: enough were removed or examined for one time: post another one @from this @next */
+			uint64_t *ids;         /* the store's own */
 			size_t count;
 			struct store_gone *gone; /* result: @removed */
 			size_t removed;
@@ -210,7 +219,8 @@ struct store_request {
 			struct slice owner;
 			uint64_t id;
 		} input;
-		/* Remove environments and inputs unused for an hour, and keys past their time; at most STORE_ROWS_MAX rows. Results: @files
+		/* Remove environments and inputs unused for an hour, and keys past their time, at most STORE_ROWS_MAX rows; shorten the
+		 * file by a few pages where many are free. Results: @files
 		 * (inputs), @more when there is more to do now, @next_ms: store clock when the next row will be due (0 = none). */
 		struct {
 			struct store_file *files;
@@ -253,6 +263,13 @@ struct store_request {
 			size_t count;
 			bool complete;
 		} due;
+		/* Read which ready job of each of the queues was submitted first. In a queue with more than STORE_GROUPS_MAX distinct
+		 * gates and priorities: among those of the first ones. */
+		struct {
+			uint32_t *queue_ids;   /* heap */
+			size_t count;          /* <= STORE_ROWS_MAX */
+			struct store_oldest *rows; /* result: @count, in the order of @queue_ids */
+		} oldest;
 		/* Inline output of an ended attempt: both streams (empty where there is none). -ENOENT: no such attempt. */
 		struct {
 			uint64_t job_id;

@@ -4,15 +4,19 @@
 #include "store_change.h"
 
 #include "sql.h"
+#include "store_keys.h"
 #include "store_read.h"
 #include "store_tally.h"
+#include "store_turn.h"
 
 #define HOUR_MS UINT64_C(3600000)
-#define KEY_MS (7 * 24 * HOUR_MS) /* P2 */
-#define CLIENT_KEY_MS HOUR_MS     /* P2, keys that our client makes */
-#define UNUSED_MS HOUR_MS         /* environments and inputs that no job names (design section 9) */
+#define CLEAN_NS 1000000  /* of one removal, so that nobody behind it waits for long */
+#define REMOVALS_PER_LOOK 8
+#define FREE_PAGES_KEPT 4096 /* 16 MiB */
+#define FREE_PAGES_STEP 64   /* each takes some 20 microseconds, and a few pages of the WAL */
+#define UNUSED_MS HOUR_MS /* environments and inputs that no job names (design section 9) */
 
-/* What changes in a job's life, as stored: read, changed here, written back with SQL_JOB_SAVE. */
+/* What changes in a job's life, as stored: read, changed here, written back with save_record(). */
 struct record {
 	uint64_t id;
 	uint32_t queue_id;
@@ -20,13 +24,17 @@ struct record {
 	enum outcome outcome, stored_outcome;
 	int32_t priority;
 	bool cancelling;
-	uint32_t max_attempts, attempt;
-	uint64_t due_ms, due_wall_ms, finished_clock, worker_id, epoch;
-	uint8_t token[TOKEN_BYTES]; /* in the database only while JOB_RUNNING */
+	uint32_t max_attempts;
+	uint32_t attempt;           /* the last one that has ended */
+	uint64_t due_ms, due_wall_ms, finished_clock;
 	bool set_cancelled_by;
 	struct slice cancelled_by;  /* borrowed */
 	uint64_t environment_id, input_id;
 	bool has_key;
+	/* JOB_RUNNING only */
+	uint32_t number;
+	uint64_t worker_id;
+	uint8_t token[TOKEN_BYTES];
 };
 
 /* --- one job --- */
@@ -46,35 +54,26 @@ static int load_record(struct ops *ops, uint64_t job_id, bool *ret_found, struct
 			.state = (enum job_state)sql_uint(s, 1),
 			.priority = (int32_t)sqlite3_column_int64(s, 2),
 			.outcome = (enum outcome)sql_uint(s, 3),
-			.cancelling = sql_uint(s, 4),
-			.max_attempts = (uint32_t)sql_uint(s, 5),
-			.due_ms = sql_uint(s, 6),
-			.due_wall_ms = sql_uint(s, 7),
-			.finished_clock = sql_uint(s, 8),
-			.attempt = (uint32_t)sql_uint(s, 9),
-			.worker_id = sql_uint(s, 10),
-			.environment_id = sql_uint(s, 12),
-			.input_id = sql_uint(s, 13),
-			.has_key = sql_uint(s, 14),
-			.epoch = sql_uint(s, 15),
+			.max_attempts = (uint32_t)sql_uint(s, 4),
+			.due_ms = sql_uint(s, 5),
+			.due_wall_ms = sql_uint(s, 6),
+			.finished_clock = sql_uint(s, 7),
+			.attempt = (uint32_t)sql_uint(s, 8),
+			.environment_id = sql_uint(s, 9),
+			.input_id = sql_uint(s, 10),
+			.has_key = sql_uint(s, 11),
+			.number = (uint32_t)sql_uint(s, 12),
+			.worker_id = sql_uint(s, 13),
+			.cancelling = sql_uint(s, 14),
 		};
-		sql_copy(s, 11, ret_record->token, TOKEN_BYTES);
+		if (ret_record->number) {
+			ret_record->state = JOB_RUNNING;
+			sql_copy(s, 15, ret_record->token, TOKEN_BYTES);
+		}
 		ret_record->stored_state = ret_record->state;
 		ret_record->stored_outcome = ret_record->outcome;
 	}
 	return sql_end(s, code);
-}
-
-/* A key lives as long as its job is not done, and from then on for its time. */
-static int set_key_times(struct ops *ops, const struct record *record)
-{
-	sqlite3_stmt *s = sql_get(&ops->db, SQL_KEY_EXPIRE);
-	bool done = record->state == JOB_DONE;
-
-	sql_put(s, 1, record->id);
-	sql_put(s, 2, done ? ops->server.clock_ms + KEY_MS : 0);
-	sql_put(s, 3, done ? ops->server.clock_ms + CLIENT_KEY_MS : 0);
-	return sql_run(s);
 }
 
 /* Counts, totals and the key's time follow a job over the line between unfinished and done, either way. */
@@ -90,36 +89,49 @@ static int follow_step(struct ops *ops, const struct record *record)
 	if (code == SQLITE_OK && is_done)
 		code = tally_total(ops, record->queue_id, record->outcome, 1);
 	if (code == SQLITE_OK && was_done != is_done && record->has_key)
-		code = set_key_times(ops, record);
+		code = keys_set_times(ops, record->id, is_done);
 	return code;
 }
 
-static int save_record(struct ops *ops, struct record *record)
+static int save_job(struct ops *ops, const struct record *record)
 {
 	sqlite3_stmt *s = sql_get(&ops->db, SQL_JOB_SAVE);
-	bool running = record->state == JOB_RUNNING, done = record->state == JOB_DONE;
-	int code;
 
-	if (!done)
-		record->finished_clock = 0;
-	else if (record->stored_state != JOB_DONE)
-		record->finished_clock = ops->server.clock_ms;
 	sql_put(s, 1, record->id);
-	sql_put(s, 2, record->state);
+	sql_put(s, 2, record->state == JOB_RUNNING ? JOB_READY : record->state);
 	sql_put(s, 3, (uint64_t)(int64_t)record->priority);
-	sql_put(s, 4, done ? record->outcome : OUTCOME_NONE);
-	sql_put(s, 5, running && record->cancelling);
-	sql_put(s, 6, record->max_attempts);
-	sql_put(s, 7, record->due_ms);
-	sql_put(s, 8, record->due_wall_ms);
-	sql_put(s, 9, record->finished_clock);
-	sql_put(s, 10, record->attempt);
-	sql_put(s, 11, running ? record->worker_id : 0);
-	sql_put_bytes(s, 12, running ? record->token : NULL, TOKEN_BYTES);
-	sql_put(s, 13, record->set_cancelled_by);
-	sql_put_slice(s, 14, record->cancelled_by);
-	sql_put(s, 15, running ? record->epoch : 0);
-	code = sql_run(s);
+	sql_put(s, 4, record->state == JOB_DONE ? record->outcome : OUTCOME_NONE);
+	sql_put(s, 5, record->max_attempts);
+	sql_put(s, 6, record->due_ms);
+	sql_put(s, 7, record->due_wall_ms);
+	sql_put(s, 8, record->finished_clock);
+	sql_put(s, 9, record->attempt);
+	sql_put(s, 10, record->set_cancelled_by);
+	sql_put_slice(s, 11, record->cancelled_by);
+	return sql_run(s);
+}
+
+static int save_running(struct ops *ops, const struct record *record)
+{
+	sqlite3_stmt *s = sql_get(&ops->db, record->state == JOB_RUNNING ? SQL_RUNNING_CANCEL : SQL_RUNNING_DELETE);
+
+	sql_put(s, 1, record->id);
+	if (record->state == JOB_RUNNING)
+		sql_put(s, 2, record->cancelling);
+	return sql_run(s);
+}
+
+/* All but the beginning of an attempt. */
+static int save_record(struct ops *ops, struct record *record)
+{
+	int code = SQLITE_OK;
+
+	if (record->stored_state != JOB_DONE)
+		record->finished_clock = ops->server.clock_ms;
+	if (record->stored_state == JOB_RUNNING)
+		code = save_running(ops, record);
+	if (code == SQLITE_OK)
+		code = save_job(ops, record);
 	return code == SQLITE_OK ? follow_step(ops, record) : code;
 }
 
@@ -130,7 +142,7 @@ static int load_running(struct ops *ops, struct store_request *request, uint64_t
 	bool found;
 	int code = load_record(ops, job_id, &found, ret_record);
 
-	if (!found || ret_record->state != JOB_RUNNING || ret_record->attempt != number ||
+	if (!found || ret_record->state != JOB_RUNNING || ret_record->number != number ||
 	    memcmp(ret_record->token, token, TOKEN_BYTES) != 0)
 		request->status = -ESTALE;
 	return code;
@@ -142,19 +154,12 @@ static int load_running(struct ops *ops, struct store_request *request, uint64_t
 int change_find_key(struct ops *ops, struct store_request *request)
 {
 	__typeof__(request->u.insert) *insert = &request->u.insert;
-	sqlite3_stmt *s = sql_get(&ops->db, SQL_KEY_GET);
-	int code;
+	bool found;
+	int code = keys_find(ops, &insert->row, insert->spec_hash, &found, &insert->existing_id, &insert->same);
 
-	sql_put_filled(s, 1, insert->row.owner);
-	sql_put_slice(s, 2, insert->row.key);
-	sql_put(s, 3, ops->server.clock_ms);
-	code = sqlite3_step(s);
-	if (code == SQLITE_ROW) {
+	if (code == SQLITE_OK && found)
 		request->status = -EEXIST;
-		insert->existing_id = sql_uint(s, 0);
-		insert->same = sql_uint(s, 1) == insert->spec_hash;
-	}
-	return sql_end(s, code);
+	return code;
 }
 
 /* Does @owner have such an environment, or input? id 0 always exists. */
@@ -190,34 +195,23 @@ static int insert_job(struct ops *ops, const struct job_row *row)
 	sql_put(s, 10, row->submitted_wall_ms);
 	sql_put(s, 11, row->due_ms);
 	sql_put(s, 12, row->due_wall_ms);
-	sql_put_slice(s, 13, row->name);
-	sql_put_slice(s, 14, row->owner);
-	sql_put_slice(s, 15, row->key);
-	sql_put(s, 16, row->retries);
+	sql_put(s, 13, ops->server.clock_ms);
+	sql_put_slice(s, 14, row->name);
+	sql_put_slice(s, 15, row->owner);
+	sql_put_slice(s, 16, keys_are_ours(row->key) ? (struct slice){ NULL, 0 } : row->key);
+	sql_put(s, 17, row->retries);
+	sql_put_filled(s, 18, (struct slice){ row->spec.data, MIN(row->spec.len, STORE_LIST_SPEC_BYTES) });
 	return sql_run(s);
 }
 
-static int insert_spec(struct ops *ops, const struct job_row *row)
+static int insert_spec_tail(struct ops *ops, const struct job_row *row)
 {
-	sqlite3_stmt *s = sql_get(&ops->db, SQL_SPEC_INSERT);
-	size_t head = MIN(row->spec.len, STORE_LIST_SPEC_BYTES);
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_TAIL_INSERT);
 
-	sql_put(s, 1, row->id);
-	sql_put_filled(s, 2, (struct slice){ row->spec.data, head });
-	sql_put_bytes(s, 3, row->spec.len > head ? row->spec.data + head : NULL, row->spec.len - head);
-	return sql_run(s);
-}
-
-static int insert_key(struct ops *ops, const struct job_row *row, uint64_t spec_hash)
-{
-	sqlite3_stmt *s = sql_get(&ops->db, SQL_KEY_PUT);
-
-	if (!row->key.data)
+	if (row->spec.len <= STORE_LIST_SPEC_BYTES)
 		return SQLITE_OK;
-	sql_put_filled(s, 1, row->owner);
-	sql_put_slice(s, 2, row->key);
-	sql_put(s, 3, row->id);
-	sql_put(s, 4, spec_hash);
+	sql_put(s, 1, row->id);
+	sql_put_bytes(s, 2, row->spec.data + STORE_LIST_SPEC_BYTES, row->spec.len - STORE_LIST_SPEC_BYTES);
 	return sql_run(s);
 }
 
@@ -252,9 +246,9 @@ int change_insert_job(struct ops *ops, struct store_request *request)
 
 	code = insert_job(ops, row);
 	if (code == SQLITE_OK)
-		code = insert_spec(ops, row);
+		code = insert_spec_tail(ops, row);
 	if (code == SQLITE_OK)
-		code = insert_key(ops, row, request->u.insert.spec_hash);
+		code = keys_insert(ops, row, request->u.insert.spec_hash);
 	if (code == SQLITE_OK)
 		code = use_input(ops, row->input_id, 1);
 	if (code == SQLITE_OK)
@@ -262,30 +256,52 @@ int change_insert_job(struct ops *ops, struct store_request *request)
 	return code == SQLITE_OK ? tally_job(ops, row->queue_id, row->state, 1) : code;
 }
 
+/* What a start needs of the job's row. request->status -ESTALE: it is not ready. */
+static int load_start(struct ops *ops, struct store_request *request, uint32_t *ret_queue_id)
+{
+	__typeof__(request->u.start) *start = &request->u.start;
+	sqlite3_stmt *s = sql_get(&ops->db, SQL_JOB_START);
+	int code, result = SQLITE_OK;
+
+	sql_put(s, 1, start->job_id);
+	code = sqlite3_step(s);
+	if (code != SQLITE_ROW || sql_uint(s, 1) != JOB_READY) {
+		request->status = -ESTALE;
+		return sql_end(s, code);
+	}
+	*ret_queue_id = (uint32_t)sql_uint(s, 0);
+	if (start->want_spec)
+		result = read_spec(&ops->db, start->job_id, sql_bytes(s, 2), &start->spec);
+	code = sql_end(s, code);
+	return code != SQLITE_OK ? code : result;
+}
+
 int change_start_attempt(struct ops *ops, struct store_request *request)
 {
 	__typeof__(request->u.start) *start = &request->u.start;
-	struct record record;
-	bool found;
-	int code = load_record(ops, start->job_id, &found, &record);
+	uint32_t queue_id = 0;
+	int code = load_start(ops, request, &queue_id);
+	sqlite3_stmt *s;
 
-	if (code != SQLITE_OK || !found || record.state != JOB_READY) {
-		request->status = -ESTALE;
-		return code;
-	}
-	if (start->want_spec)
-		code = read_spec(&ops->db, start->job_id, PART_SPEC, &start->spec);
-	if (code == SQLITE_OK && start->want_environment)
+	if (code == SQLITE_OK && request->status == 0 && start->want_environment)
 		code = read_environment(&ops->db, start->want_environment, &start->environment);
+	if (code != SQLITE_OK || request->status < 0)
+		return code;
+	s = sql_get(&ops->db, SQL_RUNNING_INSERT);
+	sql_put(s, 1, start->job_id);
+	sql_put(s, 2, start->number);
+	sql_put(s, 3, start->worker_id);
+	sql_put(s, 4, ops->server.epoch);
+	sql_put_bytes(s, 5, start->token, TOKEN_BYTES);
+	code = sql_run(s);
 	if (code != SQLITE_OK)
 		return code;
-	record.state = JOB_RUNNING;
-	record.attempt = start->number;
-	record.worker_id = start->worker_id;
-	record.epoch = ops->server.epoch;
-	record.cancelling = false;
-	memcpy(record.token, start->token, TOKEN_BYTES);
-	return save_record(ops, &record);
+	if (!sqlite3_changes(ops->db.handle)) { /* it runs already */
+		request->status = -ESTALE;
+		return SQLITE_OK;
+	}
+	code = tally_job(ops, queue_id, JOB_READY, -1);
+	return code == SQLITE_OK ? tally_job(ops, queue_id, JOB_RUNNING, 1) : code;
 }
 
 int change_unstart_attempt(struct ops *ops, struct store_request *request)
@@ -298,22 +314,21 @@ int change_unstart_attempt(struct ops *ops, struct store_request *request)
 		return code;
 	record.state = unstart->to;
 	record.outcome = unstart->outcome;
-	record.attempt = unstart->number - 1; /* the number is given out again */
 	record.set_cancelled_by = unstart->cancelled_by.data;
 	record.cancelled_by = unstart->cancelled_by;
-	return save_record(ops, &record);
+	return save_record(ops, &record); /* the number is given out again: only an attempt that ended counts */
 }
 
 static int insert_attempt(struct ops *ops, const struct record *record, const struct attempt_end *end)
 {
 	sqlite3_stmt *s = sql_get(&ops->db, SQL_ATTEMPT_INSERT);
+	uint8_t packed[ENDING_BYTES_MAX];
 
 	sql_put(s, 1, record->id);
-	sql_put(s, 2, record->attempt);
+	sql_put(s, 2, record->number);
 	sql_put(s, 3, record->worker_id);
-	sql_put(s, 4, end->outcome);
-	sql_put_bytes(s, 5, record->token, TOKEN_BYTES);
-	sql_put_bytes(s, 6, end, sizeof(*end));
+	sql_put_bytes(s, 4, record->token, TOKEN_BYTES);
+	sql_put_bytes(s, 5, packed, ending_pack(end, packed));
 	return sql_run(s);
 }
 
@@ -324,7 +339,7 @@ static int insert_output(struct ops *ops, const struct record *record, const str
 	if (!output[0].len && !output[1].len)
 		return SQLITE_OK;
 	sql_put(s, 1, record->id);
-	sql_put(s, 2, record->attempt);
+	sql_put(s, 2, record->number);
 	sql_put_filled(s, 3, output[0]);
 	sql_put_filled(s, 4, output[1]);
 	return sql_run(s);
@@ -344,6 +359,7 @@ int change_end_attempt(struct ops *ops, struct store_request *request)
 	if (code != SQLITE_OK)
 		return code;
 	record.state = end->to;
+	record.attempt = end->number;
 	record.outcome = (enum outcome)end->end.outcome;
 	record.due_ms = end->due_ms;
 	record.due_wall_ms = end->due_wall_ms;
@@ -407,7 +423,7 @@ static int collect_output_files(struct ops *ops, uint64_t job_id, struct files *
 
 	sql_put(s, 1, job_id);
 	while (result == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
-		sql_copy(s, 1, &end, sizeof(end));
+		ending_unpack(sql_bytes(s, 1), &end);
 		if (end.output_files)
 			result = append_file(files, (struct store_file){ .job_id = job_id, .attempt = (uint32_t)sql_uint(s, 0),
 									 .output_files = end.output_files });
@@ -440,13 +456,15 @@ static int release_input(struct ops *ops, uint64_t id, struct files *files)
 /* Totals stay: they count jobs of all time. The key stays too: P2. */
 static int remove_job(struct ops *ops, const struct record *record, struct files *files)
 {
-	static const enum statement deletes[] = { SQL_ATTEMPTS_DELETE, SQL_OUTPUTS_DELETE, SQL_SPEC_DELETE, SQL_JOB_DELETE };
+	static const enum statement deletes[] = { SQL_ATTEMPTS_DELETE, SQL_OUTPUTS_DELETE, SQL_TAIL_DELETE, SQL_JOB_DELETE };
 	int code = record->attempt ? collect_output_files(ops, record->id, files) : SQLITE_OK;
 
 	for (size_t i = 0; code == SQLITE_OK && i < ARRAY_SIZE(deletes); i++)
 		code = run_for(ops, deletes[i], record->id);
 	if (code == SQLITE_OK)
 		code = release_input(ops, record->input_id, files);
+	if (code == SQLITE_OK)
+		code = keys_outlive(ops, record->id, record->finished_clock);
 	if (code == SQLITE_OK)
 		code = tally_environment(ops, record->environment_id, -1);
 	return code == SQLITE_OK ? tally_job(ops, record->queue_id, JOB_DONE, -1) : code;
@@ -492,7 +510,7 @@ static int collect_finished(struct ops *ops, struct store_request *request)
 		clean->more = clean->count == limit || examined++ == STORE_SCAN_MAX;
 		if (clean->more)
 			break;
-		clean->next = (struct clean_cursor){ sql_uint(s, COLUMN_FINISHED_CLOCK), sql_uint(s, COLUMN_ID) };
+		clean->next = (struct clean_cursor){ sql_uint(s, SCAN_FINISHED_CLOCK), sql_uint(s, SCAN_ID) };
 		if (read_filter_matches(&clean->filter, s))
 			clean->ids[clean->count++] = clean->next.id;
 	}
@@ -502,6 +520,7 @@ static int collect_finished(struct ops *ops, struct store_request *request)
 int change_clean(struct ops *ops, struct store_request *request)
 {
 	__typeof__(request->u.clean) *clean = &request->u.clean;
+	struct turn turn = turn_begin(CLEAN_NS, REMOVALS_PER_LOOK);
 	struct files files = { NULL, 0, 0 };
 	int code;
 
@@ -518,6 +537,11 @@ int change_clean(struct ops *ops, struct store_request *request)
 		if (code == SQLITE_OK)
 			code = remove_job(ops, &record, &files);
 		clean->gone[clean->removed++] = (struct store_gone){ record.id, record.queue_id };
+		if (turn_is_over(&turn) && i + 1 < clean->count) {
+			clean->next = (struct clean_cursor){ record.finished_clock, record.id };
+			clean->more = true;
+			break;
+		}
 	}
 	clean->files = files.files;
 	clean->file_count = files.count;
@@ -652,26 +676,13 @@ static int sweep_inputs(struct ops *ops, size_t *room, struct files *files)
 	return code;
 }
 
-static int sweep_keys(struct ops *ops, size_t *room)
-{
-	sqlite3_stmt *s = sql_get(&ops->db, SQL_KEYS_SWEEP);
-	int code;
-
-	sql_put(s, 1, ops->server.clock_ms);
-	sql_put(s, 2, *room);
-	code = sql_run(s);
-	if (code == SQLITE_OK)
-		*room -= (size_t)sqlite3_changes(ops->db.handle);
-	return code;
-}
-
 /* When the next row of each kind will be due; 0 = there is none. */
 static int next_sweep(struct ops *ops, uint64_t *ret_next_ms)
 {
 	static const struct {
 		enum statement statement;
 		uint64_t after_ms;
-	} kinds[] = { { SQL_ENVIRONMENTS_NEXT, UNUSED_MS }, { SQL_INPUTS_NEXT, UNUSED_MS }, { SQL_KEYS_NEXT, 0 } };
+	} kinds[] = { { SQL_ENVIRONMENTS_NEXT, UNUSED_MS }, { SQL_INPUTS_NEXT, UNUSED_MS }, { SQL_KEYS_NEXT, 0 }, { SQL_RUNS_NEXT, 0 } };
 	uint64_t next_ms = 0, at_ms = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
@@ -688,11 +699,29 @@ static int next_sweep(struct ops *ops, uint64_t *ret_next_ms)
 	return SQLITE_OK;
 }
 
+/* Where much of the file is free, give its end back to the file system. Pages move for that, so it is done only after a removal that
+ * was large for this file: what a steady load frees, it needs again. */
+static int shorten_file(struct ops *ops, bool *ret_more)
+{
+	bool found;
+	uint64_t free_pages = 0, pages = 0;
+	int code = sql_first(sql_get(&ops->db, SQL_FREE_PAGES), &found, &free_pages);
+
+	*ret_more = false;
+	if (code == SQLITE_OK && free_pages > FREE_PAGES_KEPT)
+		code = sql_first(sql_get(&ops->db, SQL_PAGES), &found, &pages);
+	if (code != SQLITE_OK || free_pages <= FREE_PAGES_KEPT || free_pages < pages / 4)
+		return code;
+	*ret_more = true;
+	return schema_shorten(&ops->db, FREE_PAGES_STEP);
+}
+
 int change_sweep(struct ops *ops, struct store_request *request)
 {
 	__typeof__(request->u.sweep) *sweep = &request->u.sweep;
 	struct files files = { NULL, 0, 0 };
 	size_t room = STORE_ROWS_MAX;
+	bool more_free = false;
 	int code = tally_flush_environments(ops); /* what this batch has used is used */
 
 	if (code == SQLITE_OK)
@@ -700,10 +729,12 @@ int change_sweep(struct ops *ops, struct store_request *request)
 	if (code == SQLITE_OK)
 		code = sweep_inputs(ops, &room, &files);
 	if (code == SQLITE_OK)
-		code = sweep_keys(ops, &room);
+		code = keys_sweep(ops, &room);
 	if (code == SQLITE_OK)
 		code = next_sweep(ops, &sweep->next_ms);
-	sweep->more = room == 0;
+	if (code == SQLITE_OK)
+		code = shorten_file(ops, &more_free);
+	sweep->more = room == 0 || more_free;
 	sweep->files = files.files;
 	sweep->file_count = files.count;
 	return code;

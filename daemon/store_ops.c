@@ -2,6 +2,7 @@
 #include "store_ops.h"
 
 #include "store_change.h"
+#include "store_list.h"
 #include "store_read.h"
 
 static void free_bytes(struct slice *bytes)
@@ -113,6 +114,14 @@ static void reset_due(struct store_request *r)
 	r->u.due.count = 0;
 }
 
+static void reset_oldest(struct store_request *r)
+{
+	free(r->u.oldest.rows);
+	r->u.oldest.rows = NULL;
+}
+
+static void free_oldest(struct store_request *r) { free(r->u.oldest.queue_ids); }
+
 static void reset_output(struct store_request *r)
 {
 	free_bytes(&r->u.output.output[0]);
@@ -141,11 +150,12 @@ static const struct {
 	[STORE_NEW_INPUT]        = { change_new_input,       NULL,                  NULL,                   free_input },
 	[STORE_SWEEP]            = { change_sweep,           NULL,                  reset_sweep,            NULL },
 	[STORE_LOAD_JOBS]        = { NULL,               read_load_jobs,        reset_load,             free_load },
-	[STORE_LIST_JOBS]        = { NULL,               read_list_jobs,        reset_list,             free_list },
+	[STORE_LIST_JOBS]        = { NULL,               list_jobs,             reset_list,             free_list },
 	[STORE_LOAD_READY]       = { NULL,               read_load_ready,       reset_ready,            NULL },
 	[STORE_LOAD_DUE]         = { NULL,               read_load_due,         reset_due,              NULL },
 	[STORE_LOAD_ENVIRONMENT] = { NULL,               read_load_environment, reset_load_environment, free_environment },
 	[STORE_LOAD_OUTPUT]      = { NULL,               read_load_output,      reset_output,           NULL },
+	[STORE_OLDEST]           = { NULL,               list_oldest,           reset_oldest,           free_oldest },
 };
 _Static_assert(ARRAY_SIZE(table) == STORE_OP_MAX, "a row for every op");
 

@@ -19,6 +19,14 @@ struct environment_change {
 	int64_t jobs;
 };
 
+/* Keys of one session for jobs with ids in a row (store_keys.h). */
+struct key_run {
+	uint64_t job_id, first, count;
+	uint64_t limit;            /* the session's next key beyond it that is stored; UINT64_MAX = none, 0 = not looked at */
+	struct slice owner;        /* borrowed from the request that began it */
+	uint8_t session[16];
+};
+
 struct ops {
 	struct database db;
 	struct server_row server;  /* as it will be after this batch */
@@ -27,6 +35,9 @@ struct ops {
 	size_t queue_count, queue_cap;
 	struct environment_change *environments;
 	size_t environment_count, environment_cap;
+	struct key_run *runs;
+	size_t run_count, run_cap;
+	struct key_run run_before; /* where the last key that was looked up would belong to; job_id 0 = to none */
 };
 
 bool ops_is_change(enum store_op op);

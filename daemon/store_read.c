@@ -1,13 +1,7 @@
-/* Reading jobs, lists, windows and output (see store_read.h). No read examines more than a bounded number of rows. */
+/* Reading jobs, windows and output (see store_read.h). No read examines more than a bounded number of rows. */
 #include "store_read.h"
 
 #include "sql.h"
-
-/* Rows of a result that grows as it is read: a list rarely has as many rows as it may have. */
-struct rows {
-	struct job_row *rows;
-	size_t count, cap;
-};
 
 static void slice_free(struct slice *s)
 {
@@ -60,16 +54,16 @@ static int join_bytes(struct slice head, struct slice tail, struct slice *ret_wh
 	return SQLITE_OK;
 }
 
-int read_spec(struct database *db, uint64_t job_id, enum job_part part, struct slice *ret_spec)
+int read_spec(struct database *db, uint64_t job_id, struct slice head, struct slice *ret_spec)
 {
-	sqlite3_stmt *s = sql_get(db, part == PART_SPEC ? SQL_SPEC_LOAD : SQL_SPEC_HEAD);
-	int code, result = SQLITE_OK;
+	sqlite3_stmt *s = sql_get(db, SQL_TAIL_LOAD);
+	int code, result;
 
-	*ret_spec = (struct slice){ NULL, 0 };
+	if (head.len < STORE_LIST_SPEC_BYTES)
+		return copy_bytes(head, ret_spec);
 	sql_put(s, 1, job_id);
 	code = sqlite3_step(s);
-	if (code == SQLITE_ROW)
-		result = join_bytes(sql_bytes(s, 0), part == PART_SPEC ? sql_bytes(s, 1) : (struct slice){ NULL, 0 }, ret_spec);
+	result = join_bytes(head, code == SQLITE_ROW ? sql_bytes(s, 0) : (struct slice){ NULL, 0 }, ret_spec);
 	code = sql_end(s, code);
 	return code != SQLITE_OK ? code : result;
 }
@@ -94,7 +88,42 @@ int read_environment(struct database *db, uint64_t id, struct slice *ret_block)
 	return read_bytes(s, ret_block);
 }
 
-/* The job's last attempt, when it has ended; a running one is in the job's own row. */
+size_t ending_pack(const struct attempt_end *end, uint8_t ret_packed[ENDING_BYTES_MAX])
+{
+	const uint8_t *bytes = (const uint8_t *)end;
+	size_t n = 0;
+
+	_Static_assert(sizeof(*end) % 8 == 0, "in eights");
+	for (size_t i = 0; i < sizeof(*end); i += 8) {
+		uint8_t *mask = &ret_packed[n++];
+
+		*mask = 0;
+		for (size_t k = 0; k < 8; k++) {
+			if (!bytes[i + k])
+				continue;
+			*mask |= (uint8_t)(1u << k);
+			ret_packed[n++] = bytes[i + k];
+		}
+	}
+	return n;
+}
+
+void ending_unpack(struct slice packed, struct attempt_end *ret_end)
+{
+	uint8_t *bytes = (uint8_t *)ret_end;
+	size_t at = 0;
+
+	memset(ret_end, 0, sizeof(*ret_end));
+	for (size_t i = 0; i < sizeof(*ret_end) && at < packed.len; i += 8) {
+		uint8_t mask = (uint8_t)packed.data[at++];
+
+		for (size_t k = 0; k < 8; k++)
+			if (mask >> k & 1 && at < packed.len)
+				bytes[i + k] = (uint8_t)packed.data[at++];
+	}
+}
+
+/* The job's last attempt that has ended. */
 static int read_attempt(struct database *db, struct job_row *row)
 {
 	sqlite3_stmt *s = sql_get(db, SQL_ATTEMPT_LOAD);
@@ -106,7 +135,7 @@ static int read_attempt(struct database *db, struct job_row *row)
 	if (code == SQLITE_ROW) {
 		row->attempt.worker_id = sql_uint(s, 0);
 		sql_copy(s, 1, row->attempt.token, sizeof(row->attempt.token));
-		sql_copy(s, 2, &row->attempt.end, sizeof(row->attempt.end));
+		ending_unpack(sql_bytes(s, 2), &row->attempt.end);
 	}
 	return sql_end(s, code);
 }
@@ -154,26 +183,34 @@ static int read_job(struct database *db, sqlite3_stmt *s, unsigned parts, struct
 	if (code == SQLITE_OK && parts & PART_WORDS)
 		code = read_words(s, row);
 	if (code == SQLITE_OK && parts & (PART_SPEC | PART_SPEC_HEAD))
-		code = read_spec(db, row->id, parts & PART_SPEC ? PART_SPEC : PART_SPEC_HEAD, &row->spec);
+		code = parts & PART_SPEC ? read_spec(db, row->id, sql_bytes(s, COLUMN_SPEC), &row->spec)
+					 : copy_bytes(sql_bytes(s, COLUMN_SPEC), &row->spec);
 	return code;
 }
 
-static int append_job(struct database *db, sqlite3_stmt *s, unsigned parts, struct rows *rows)
+static struct job_row *new_row(struct job_rows *rows)
 {
 	if (rows->count == rows->cap) {
 		size_t cap = rows->cap ? rows->cap * 2 : 16;
 		struct job_row *grown = realloc(rows->rows, cap * sizeof(*grown));
 
 		if (!grown)
-			return SQLITE_NOMEM;
+			return NULL;
 		rows->rows = grown;
 		rows->cap = cap;
 	}
-	return read_job(db, s, parts, &rows->rows[rows->count++]);
+	return &rows->rows[rows->count++];
+}
+
+static int append_job(struct database *db, sqlite3_stmt *s, unsigned parts, struct job_rows *rows)
+{
+	struct job_row *row = new_row(rows);
+
+	return row ? read_job(db, s, parts, row) : SQLITE_NOMEM;
 }
 
 /* Append what @s finds, at most up to @limit rows; *ret_more: it had at least one more. Resets @s. */
-static int append_jobs(struct database *db, sqlite3_stmt *s, unsigned parts, size_t limit, struct rows *rows, bool *ret_more)
+static int append_jobs(struct database *db, sqlite3_stmt *s, unsigned parts, size_t limit, struct job_rows *rows, bool *ret_more)
 {
 	int code, result = SQLITE_OK;
 
@@ -190,27 +227,48 @@ static int append_jobs(struct database *db, sqlite3_stmt *s, unsigned parts, siz
 	return code != SQLITE_OK ? code : result;
 }
 
+static int load_job(struct database *db, uint64_t job_id, unsigned parts, bool *ret_found, struct job_row *row)
+{
+	sqlite3_stmt *s = sql_get(db, SQL_JOB_LOAD);
+	int code, result = SQLITE_OK;
+
+	sql_put(s, 1, job_id);
+	code = sqlite3_step(s);
+	*ret_found = code == SQLITE_ROW;
+	if (*ret_found)
+		result = read_job(db, s, parts, row);
+	code = sql_end(s, code);
+	return code != SQLITE_OK ? code : result;
+}
+
 int read_load_jobs(struct database *db, struct store_request *request)
 {
 	__typeof__(request->u.load) *load = &request->u.load;
 	unsigned parts = PART_WORDS | (load->want_spec ? PART_SPEC : 0);
+	int code = SQLITE_OK;
+	bool found;
 
 	load->rows = calloc(load->count + 1, sizeof(*load->rows));
 	if (!load->rows)
 		return SQLITE_NOMEM;
-	for (size_t i = 0; i < load->count; i++) {
-		sqlite3_stmt *s = sql_get(db, SQL_JOB_LOAD);
-		int code, result = SQLITE_OK;
+	for (size_t i = 0; code == SQLITE_OK && i < load->count; i++)
+		code = load_job(db, load->ids[i], parts, &found, &load->rows[i]);
+	return code;
+}
 
-		sql_put(s, 1, load->ids[i]);
-		code = sqlite3_step(s);
-		if (code == SQLITE_ROW)
-			result = read_job(db, s, parts, &load->rows[i]);
-		code = sql_end(s, code);
-		if (code != SQLITE_OK || result != SQLITE_OK)
-			return code != SQLITE_OK ? code : result;
-	}
-	return SQLITE_OK;
+int read_append(struct database *db, uint64_t job_id, unsigned parts, struct job_rows *rows)
+{
+	struct job_row *row = new_row(rows);
+	bool found = false;
+	int code;
+
+	if (!row)
+		return SQLITE_NOMEM;
+	*row = (struct job_row){ 0 };
+	code = load_job(db, job_id, parts, &found, row);
+	if (code == SQLITE_OK && !found)
+		rows->count--;
+	return code;
 }
 
 static bool has_queue(const struct store_filter *filter, uint32_t queue_id)
@@ -221,52 +279,13 @@ static bool has_queue(const struct store_filter *filter, uint32_t queue_id)
 	return false;
 }
 
-bool read_filter_matches(const struct store_filter *filter, sqlite3_stmt *job)
+bool read_filter_matches(const struct store_filter *filter, sqlite3_stmt *scan)
 {
-	return (!filter->states || filter->states >> sql_uint(job, COLUMN_STATE) & 1) &&
-	       (!filter->outcomes || filter->outcomes >> sql_uint(job, COLUMN_OUTCOME) & 1) &&
-	       (!filter->queue_count || has_queue(filter, (uint32_t)sql_uint(job, COLUMN_QUEUE))) &&
-	       (!filter->name.data || slice_equal(filter->name, sql_bytes(job, COLUMN_NAME))) &&
-	       (!filter->owner.data || slice_equal(filter->owner, sql_bytes(job, COLUMN_OWNER)));
-}
-
-/* The statement that examines the fewest rows: jobs that are neither ready nor done are few, and have an index. */
-static sqlite3_stmt *list_statement(struct database *db, const struct store_filter *filter, bool descending)
-{
-	static const uint32_t active = 1u << JOB_HELD | 1u << JOB_DELAYED | 1u << JOB_BLOCKED | 1u << JOB_RUNNING;
-	sqlite3_stmt *s;
-
-	if (!filter->states || filter->states & ~active)
-		return sql_get(db, descending ? SQL_JOBS_DOWN : SQL_JOBS_UP);
-	s = sql_get(db, descending ? SQL_JOBS_ACTIVE_DOWN : SQL_JOBS_ACTIVE_UP);
-	sql_put(s, 2, filter->states);
-	return s;
-}
-
-int read_list_jobs(struct database *db, struct store_request *request)
-{
-	__typeof__(request->u.list) *list = &request->u.list;
-	sqlite3_stmt *s = list_statement(db, &list->filter, list->descending);
-	struct rows rows = { NULL, 0, 0 };
-	uint64_t last = 0;
-	size_t examined = 0;
-	int code, result = SQLITE_OK;
-	bool more = false;
-
-	sql_put(s, 1, list->cursor || !list->descending ? list->cursor : INT64_MAX);
-	while (result == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
-		more = rows.count >= list->limit || examined++ == STORE_SCAN_MAX;
-		if (more)
-			break;
-		last = sql_uint(s, COLUMN_ID);
-		if (read_filter_matches(&list->filter, s))
-			result = append_job(db, s, PART_WORDS | PART_SPEC_HEAD, &rows);
-	}
-	code = sql_end(s, code);
-	list->rows = rows.rows;
-	list->count = rows.count;
-	list->next_cursor = more ? last : 0;
-	return code != SQLITE_OK ? code : result;
+	return (!filter->states || filter->states >> sql_uint(scan, SCAN_STATE) & 1) &&
+	       (!filter->outcomes || filter->outcomes >> sql_uint(scan, SCAN_OUTCOME) & 1) &&
+	       (!filter->queue_count || has_queue(filter, (uint32_t)sql_uint(scan, SCAN_QUEUE))) &&
+	       (!filter->name.data || slice_equal(filter->name, sql_bytes(scan, SCAN_NAME))) &&
+	       (!filter->owner.data || slice_equal(filter->owner, sql_bytes(scan, SCAN_OWNER)));
 }
 
 int read_load_ready(struct database *db, struct store_request *request)
@@ -275,7 +294,7 @@ int read_load_ready(struct database *db, struct store_request *request)
 	sqlite3_stmt *s = sql_get(db, SQL_JOBS_READY_SAME);
 	/* From the front: everything is below this one. */
 	int64_t below = ready->after_id ? ready->after_priority : (int64_t)JOB_PRIORITY_MAX + 1;
-	struct rows rows = { NULL, 0, 0 };
+	struct job_rows rows = { NULL, 0, 0 };
 	bool more = false;
 	int code = SQLITE_OK;
 
@@ -302,14 +321,21 @@ int read_load_ready(struct database *db, struct store_request *request)
 int read_load_due(struct database *db, struct store_request *request)
 {
 	__typeof__(request->u.due) *due = &request->u.due;
-	struct rows rows = { NULL, 0, 0 };
-	bool more;
-	int code = append_jobs(db, sql_get(db, SQL_JOBS_DUE), 0, due->limit, &rows, &more);
+	sqlite3_stmt *s = sql_get(db, SQL_JOBS_DUE);
+	struct job_rows rows = { NULL, 0, 0 };
+	int code, result = SQLITE_OK;
 
+	due->complete = true;
+	while (result == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW) {
+		due->complete = rows.count < due->limit;
+		if (!due->complete)
+			break;
+		result = read_append(db, sql_uint(s, 0), 0, &rows);
+	}
+	code = sql_end(s, code);
 	due->rows = rows.rows;
 	due->count = rows.count;
-	due->complete = !more;
-	return code;
+	return code != SQLITE_OK ? code : result;
 }
 
 int read_load_environment(struct database *db, struct store_request *request)
@@ -378,10 +404,19 @@ int read_queues(struct database *db, struct queue_row **ret_queues, size_t *ret_
 
 int read_running(struct database *db, struct job_row **ret_rows, size_t *ret_count)
 {
-	struct rows rows = { NULL, 0, 0 };
-	bool more;
-	int code = append_jobs(db, sql_get(db, SQL_JOBS_RUNNING), PART_WORDS, SIZE_MAX, &rows, &more);
+	struct job_rows rows = { NULL, 0, 0 };
+	uint64_t id = 0;
+	bool found = true;
+	int code = SQLITE_OK;
 
+	while (code == SQLITE_OK && found) {
+		sqlite3_stmt *s = sql_get(db, SQL_JOBS_RUNNING);
+
+		sql_put(s, 1, id);
+		code = sql_first(s, &found, &id);
+		if (code == SQLITE_OK && found)
+			code = read_append(db, id, PART_WORDS, &rows);
+	}
 	*ret_rows = rows.rows;
 	*ret_count = rows.count;
 	return code;

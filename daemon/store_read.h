@@ -11,16 +11,31 @@ enum job_part {
 };
 
 int read_load_jobs(struct database *db, struct store_request *request);
-int read_list_jobs(struct database *db, struct store_request *request);
 int read_load_ready(struct database *db, struct store_request *request);
 int read_load_due(struct database *db, struct store_request *request);
 int read_load_environment(struct database *db, struct store_request *request);
 int read_load_output(struct database *db, struct store_request *request);
 
 /* Parts that changes use too. Without memory: SQLITE_NOMEM. */
-int read_spec(struct database *db, uint64_t job_id, enum job_part part, struct slice *ret_spec);
+/* A stored spec: @head is the column of job's row. */
+int read_spec(struct database *db, uint64_t job_id, struct slice head, struct slice *ret_spec);
 int read_environment(struct database *db, uint64_t id, struct slice *ret_block);
-bool read_filter_matches(const struct store_filter *filter, sqlite3_stmt *job);
+/* Does the job match that a statement with the columns of enum scan_column stands on? */
+bool read_filter_matches(const struct store_filter *filter, sqlite3_stmt *scan);
+
+/* Jobs that are read one after the other; both fields belong to the caller. */
+struct job_rows {
+	struct job_row *rows;
+	size_t count, cap;
+};
+/* Append the job of this id if there is one. */
+int read_append(struct database *db, uint64_t job_id, unsigned parts, struct job_rows *rows);
+
+/* How an attempt ended, as stored: most of its bytes are zero. For each eight bytes, a byte that says which of them are not, and those. */
+#define ENDING_BYTES_MAX (sizeof(struct attempt_end) / 8 * 9)
+size_t ending_pack(const struct attempt_end *end, uint8_t ret_packed[ENDING_BYTES_MAX]);
+/* Bytes that are none read as zeros. */
+void ending_unpack(struct slice packed, struct attempt_end *ret_end);
 
 /* What store_start holds of queues and running jobs. */
 int read_queues(struct database *db, struct queue_row **ret_queues, size_t *ret_count);

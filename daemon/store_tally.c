@@ -2,6 +2,7 @@
 #include "store_tally.h"
 
 #include "sql.h"
+#include "store_keys.h"
 
 /* Linear: a batch touches few queues and fewer environments, most often the same as the request before. */
 static struct queue_change *queue_change(struct ops *ops, uint32_t queue_id)
@@ -110,6 +111,8 @@ int tally_flush(struct ops *ops)
 {
 	int code = tally_flush_environments(ops);
 
+	if (code == SQLITE_OK)
+		code = keys_flush(ops);
 	for (size_t i = 0; code == SQLITE_OK && i < ops->queue_count; i++)
 		code = flush_queue(ops, &ops->queues[i]);
 	return code == SQLITE_OK ? server_row_save(&ops->db, &ops->server) : code;
@@ -119,14 +122,17 @@ void tally_forget(struct ops *ops)
 {
 	ops->queue_count = 0;
 	ops->environment_count = 0;
+	ops->run_count = 0;
 }
 
 void tally_deinit(struct ops *ops)
 {
 	free(ops->queues);
 	free(ops->environments);
+	free(ops->runs);
 	ops->queues = NULL;
 	ops->environments = NULL;
-	ops->queue_cap = ops->environment_cap = 0;
+	ops->runs = NULL;
+	ops->queue_cap = ops->environment_cap = ops->run_cap = 0;
 	tally_forget(ops);
 }

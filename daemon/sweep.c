@@ -1,4 +1,5 @@
-/* Retention. Each turn does one bounded thing (one request of the store) and is followed by the next while there is more. */
+/* Retention. Each turn does one bounded thing (one request of the store, which takes a few milliseconds at most) and is followed by the
+ * next while there is more; requests of clients come in between. */
 #include "sweep.h"
 
 #include <fcntl.h>
@@ -13,6 +14,8 @@
 #define UNUSED_MS (UINT64_C(3600) * 1000)       /* what nobody uses goes after an hour; see STORE_SWEEP */
 #define AGE_LOOK_MIN_MS 1000                    /* between two looks at the age of finished jobs */
 #define AGE_LOOK_MAX_MS (UINT64_C(3600) * 1000)
+#define PAUSE_MAX_MS 20
+#define MANY_REMOVED 10000                       /* after so many the file may have room to give back: see STORE_SWEEP */
 
 struct sweep {
 	uv_loop_t *loop;
@@ -21,8 +24,13 @@ struct sweep {
 	const struct config *config;
 	uv_timer_t timer;
 	uint64_t unused_at_ms, aged_at_ms;   /* loop time of the next look; 0 = nothing to look for */
-	bool sweeping, cleaning, trimming;   /* a request is under way */
+	bool sweeping;                       /* a request is under way */
+	bool cleaning, trimming;             /* the same, or the pause after one */
+	struct clean_cursor next;            /* cleaning: where to go on after the pause */
+	uint64_t step_ms, go_on_at_ms;       /* loop time: when the last step was posted; when the pause ends, 0 = there is none */
+	uint64_t had;                        /* finished jobs at the last step */
 	bool more_done;                      /* jobs have ended since the last batch */
+	uint64_t removed;                    /* jobs, since STORE_SWEEP was last asked for */
 	bool stopped;
 };
 
@@ -96,6 +104,8 @@ static void arm(struct sweep *s)
 
 	if (s->aged_at_ms && (!at || s->aged_at_ms < at))
 		at = s->aged_at_ms;
+	if (s->go_on_at_ms && (!at || s->go_on_at_ms < at))
+		at = s->go_on_at_ms;
 	if (s->stopped || !at)
 		uv_timer_stop(&s->timer);
 	else
@@ -132,11 +142,51 @@ void sweep_expect(struct sweep *s)
 	arm(s);
 }
 
-/* --- finished jobs past their age --- */
+/* --- removal in steps --- */
 
 static void clean_from(struct sweep *s, struct clean_cursor from);
-
 static void trim(struct sweep *s);
+
+static void go_on(struct sweep *s)
+{
+	s->go_on_at_ms = 0;
+	if (s->cleaning) {
+		s->cleaning = false;
+		clean_from(s, s->next);
+	}
+	s->trimming = false;
+	trim(s);
+}
+
+/* Every reply waits for the commit under way, so a removal leaves as much time free as it takes; not while jobs end faster than it
+ * removes them. */
+static void pause_then_go_on(struct sweep *s)
+{
+	uint64_t now = uv_now(s->loop), have = finished_jobs(s);
+	bool behind = have >= s->had;
+
+	s->had = have;
+	if (behind || s->stopped) {
+		go_on(s);
+		return;
+	}
+	s->go_on_at_ms = now + MIN(now - s->step_ms + 1, PAUSE_MAX_MS);
+	arm(s);
+}
+
+static void sweep_unused(struct sweep *s);
+
+/* Keys of removed jobs stay for a while; many removed jobs leave room in the file. */
+static void expect_after(struct sweep *s, uint64_t removed)
+{
+	s->removed += removed;
+	if (s->removed >= MANY_REMOVED)
+		sweep_unused(s);
+	else if (removed)
+		sweep_expect(s);
+}
+
+/* --- finished jobs past their age --- */
 
 static void on_cleaned(struct store_request *request)
 {
@@ -146,10 +196,11 @@ static void on_cleaned(struct store_request *request)
 	if (request->status == 0) {
 		dispatch_forget(s->dispatch, request->u.clean.gone, request->u.clean.removed);
 		sweep_unlink(s, request->u.clean.files, request->u.clean.file_count);
-		if (request->u.clean.removed)
-			sweep_expect(s); /* their keys stay for a while */
+		expect_after(s, request->u.clean.removed);
 		if (request->u.clean.more) {
-			clean_from(s, request->u.clean.next);
+			s->cleaning = true;
+			s->next = request->u.clean.next;
+			pause_then_go_on(s);
 			return;
 		}
 	}
@@ -174,6 +225,7 @@ static void clean_from(struct sweep *s, struct clean_cursor from)
 	request->u.clean.filter.finished_before_ms = clock - age;
 	request->u.clean.from = from;
 	s->cleaning = true;
+	s->step_ms = uv_now(s->loop);
 	store_post(s->store, request);
 }
 
@@ -190,8 +242,9 @@ static void on_trimmed(struct store_request *request)
 		return;
 	dispatch_forget(s->dispatch, request->u.clean.gone, request->u.clean.removed);
 	sweep_unlink(s, request->u.clean.files, request->u.clean.file_count);
-	sweep_expect(s);
-	trim(s);
+	expect_after(s, request->u.clean.removed);
+	s->trimming = true;
+	pause_then_go_on(s);
 }
 
 static void trim(struct sweep *s)
@@ -207,12 +260,11 @@ static void trim(struct sweep *s)
 		return;
 	request->u.clean.limit = (size_t)MIN(have - keep, (uint64_t)STORE_ROWS_MAX);
 	s->trimming = true;
+	s->step_ms = uv_now(s->loop);
 	store_post(s->store, request);
 }
 
 /* --- what nobody uses --- */
-
-static void sweep_unused(struct sweep *s);
 
 static void on_swept(struct store_request *request)
 {
@@ -240,6 +292,7 @@ static void sweep_unused(struct sweep *s)
 	s->unused_at_ms = 0;
 	if (s->stopped || s->sweeping)
 		return;
+	s->removed = 0;
 	request = store_request_new(STORE_SWEEP, on_swept, s);
 	if (!request) {
 		sweep_expect(s);
@@ -254,6 +307,8 @@ static void on_timer(uv_timer_t *timer)
 	struct sweep *s = timer->data;
 	uint64_t now = uv_now(s->loop);
 
+	if (s->go_on_at_ms && s->go_on_at_ms <= now)
+		go_on(s);
 	if (s->unused_at_ms && s->unused_at_ms <= now)
 		sweep_unused(s);
 	if (s->aged_at_ms && s->aged_at_ms <= now)

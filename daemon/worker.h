@@ -7,6 +7,7 @@
 
 #include "link.h"
 #include "list.h"
+#include "rate.h"
 #include "util.h"
 #include "worker_proto.h"
 
@@ -46,6 +47,7 @@ struct worker {
 	bool recalled;             /* @next was asked back */
 	uint8_t quick;             /* so many of its last jobs, in a row, were quick; see pool_may_send_ahead() */
 	uint64_t jobs_done;
+	struct rate jobs_rate;
 	bool proven;               /* has had a job: its death is no reason to wait before the next start */
 	bool called;               /* has been connected */
 	bool other_boot;           /* of before the machine restarted */

@@ -71,7 +71,7 @@ struct cli {
 	struct jobpool *jobpool;                   /* open in every verb but those with VERB_CONNECTS */
 };
 
-extern const struct option_row global_options[], json_options[], reconnect_options[], submit_options[];
+extern const struct option_row global_options[], json_options[], color_options[], reconnect_options[], submit_options[];
 
 /* The value given last for the long option @name; NULL when it was not given. */
 const char *cli_option(const struct cli *cli, const char *name);

@@ -36,10 +36,12 @@ static bool has_input(const struct lines *lines)
 static int give(struct lines *lines, size_t len, struct slice *ret_line)
 {
 	char *line = lines->data.data + lines->at;
+	size_t end = MIN(lines->at + len + 1, lines->data.len);
 
 	line[len] = '\0';
 	*ret_line = (struct slice){ line, len };
-	lines->at = MIN(lines->at + len + 1, lines->data.len);
+	lines->taken += end - lines->at;
+	lines->at = end;
 	lines->searched = lines->at;
 	return LINES_LINE;
 }

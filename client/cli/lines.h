@@ -8,6 +8,7 @@ struct lines {
 	struct buf data;
 	size_t at;              /* data before it was given out */
 	size_t searched;        /* no newline between @at and this */
+	uint64_t taken;         /* bytes given out, newlines too */
 	bool ended;
 };
 

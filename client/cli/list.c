@@ -22,7 +22,12 @@ const struct option_row list_options[] = {
 };
 
 static const struct table_column list_columns[] = {
-	{ "ID", true }, { "STATE", false }, { "OUTCOME", false }, { "QUEUE", false }, { "TIME", true }, { "COMMAND", false },
+	{ .title = "ID", .right = true },
+	{ .title = "STATE", .look = LOOK_WORD },
+	{ .title = "OUTCOME", .look = LOOK_WORD },
+	{ .title = "QUEUE", .drop = 1 },
+	{ .title = "TIME", .right = true },
+	{ .title = "COMMAND", .least = 20 },
 };
 
 /* How long its attempt has run, or ran; "-" when there is none. */
@@ -171,7 +176,7 @@ int verb_list(struct cli *cli)
 	r = cli_wire_options(cli, &filters, &count);
 	if (r)
 		return r;
-	table_init(&sink.table, list_columns, ARRAY_SIZE(list_columns));
+	table_init(&sink.table, list_columns, ARRAY_SIZE(list_columns), cli_option(cli, "color"));
 	if (!limit_text && (count || sink.json || cli_option(cli, "all")))
 		r = list_all(cli, filters, count, &sink); /* who chooses, or reads by program, must not miss any */
 	else

@@ -27,7 +27,7 @@ static const struct verb verbs[] = {
 	  COMMAND_NOTE
 	  "--each-line: {} in the command is replaced by the line; without {} the line is appended as an argument.\n"
 	  "With --shell it goes into the script quoted; without a command each line is a script. Ids are printed one a\n"
-	  "line; the first refusal ends it.\n" },
+	  "line; the first refusal ends it. Where stderr is a terminal, it tells how far it has come.\n" },
 	{ "run", "COMMAND [ARGUMENT]...", "submit a command, show its output and return its exit code", verb_run,
 	  VERB_COMMAND | VERB_STARTS | VERB_PROPAGATES | VERB_CONNECTS, 1, -1, { submit_options, reconnect_options },
 	  COMMAND_NOTE
@@ -37,8 +37,9 @@ static const struct verb verbs[] = {
 	{ "wait", "ID...", "wait until jobs are done; returns the first exit code that is not 0", verb_wait,
 	  VERB_STARTS | VERB_PROPAGATES, 1, -1, { wait_options, timeout_options, reconnect_options, json_options }, JSON_NOTE },
 	{ "join", "[QUEUE]...", "wait until queues (all, without a name) have no unfinished job", verb_join, VERB_STARTS, 0, -1,
-	  { timeout_options, reconnect_options }, NULL },
-	{ "list", "", "list jobs", verb_list, VERB_STARTS, 0, 0, { list_options, json_options },
+	  { join_options, timeout_options, reconnect_options },
+	  "--progress: a line on stderr that is redrawn twice a second, on a terminal only.\n" },
+	{ "list", "", "list jobs", verb_list, VERB_STARTS, 0, 0, { list_options, json_options, color_options },
 	  "Outcomes: succeeded failed signaled timeout oom unstartable cancelled expired skipped lost.\n" JSON_NOTE },
 	{ "show", "ID", "show everything about a job", verb_show, VERB_STARTS, 1, 1, { json_options }, JSON_NOTE },
 	{ "log", "ID", "show what a job wrote", verb_log, VERB_STARTS, 1, 1, { log_options, reconnect_options },
@@ -54,10 +55,14 @@ static const struct verb verbs[] = {
 	{ "remove", "ID...", "remove finished jobs and their output", verb_change, VERB_STARTS, 1, -1, { NULL }, NULL },
 	{ "clean", "", "remove all finished jobs and print how many", verb_clean, VERB_STARTS, 0, 0, { clean_options }, NULL },
 	{ "queue", "[NAME | pause NAME | resume NAME]", "list queues, show one, pause or resume one", verb_queue, VERB_STARTS | VERB_CONNECTS, 0, 2,
-	  { json_options }, "A paused queue takes jobs and starts none.\n" },
-	{ "pools", "[reset NAME]", "list pools, or start the workers of one again", verb_pools, VERB_STARTS | VERB_CONNECTS, 0, 2, { json_options },
+	  { json_options, color_options },
+	  "IN and OUT: jobs submitted and finished, as rates of the last minute. OLDEST: how long the first of the ready\n"
+	  "jobs waits. A paused queue takes jobs and starts none.\n" },
+	{ "pools", "[reset NAME]", "list pools, or start the workers of one again", verb_pools, VERB_STARTS | VERB_CONNECTS, 0, 2,
+	  { json_options, color_options },
 	  "A pool whose workers died again and again before a first job starts no more of them (breaker open) until it is reset.\n" },
-	{ "workers", "", "list workers", verb_workers, VERB_STARTS, 0, 0, { json_options }, NULL },
+	{ "workers", "", "list workers", verb_workers, VERB_STARTS, 0, 0, { json_options, color_options },
+	  "JOBS: done since the daemon's start. RATE: of the last minute.\n" },
 	{ "reload", "", "let the daemon read its configuration again", verb_reload, 0, 0, 0, { NULL }, NULL },
 	{ "stop", "", "stop the daemon and wait until it has ended", verb_stop, VERB_CONNECTS, 0, 0, { stop_options }, NULL },
 	{ "ping", "", "ask whether the daemon answers", verb_ping, 0, 0, 0, { NULL }, NULL },
@@ -116,10 +121,11 @@ static void print_help(void)
 	printf("\nOptions of all verbs, before or behind the verb:\n");
 	print_options(global_options);
 	print_options(json_options);
+	print_options(color_options);
 	printf("\n`jobpool VERB --help` tells more.\n\n%s", CODES_NOTE);
 }
 
-/* An option before the verb (--json) must be one that the verb has. */
+/* An option before the verb (--json, --color) must be one that the verb has. */
 static bool verb_takes(const struct verb *verb, const char *name)
 {
 	for (size_t i = 0; i < VERB_TABLES_MAX && verb->tables[i]; i++)
@@ -131,6 +137,7 @@ static bool verb_takes(const struct verb *verb, const char *name)
 
 static int run_verb(struct cli *cli)
 {
+	static const char *const not_of_all[] = { "json", "color" };
 	const struct verb *verb = cli->verb;
 	int r;
 
@@ -142,8 +149,9 @@ static int run_verb(struct cli *cli)
 		printf("jobpool %s\n", PACKAGE_VERSION);
 		return EXIT_OK;
 	}
-	if (cli_json(cli) && !verb_takes(verb, "json"))
-		return cli_usage(cli, "%s has no --json", verb->name);
+	for (size_t i = 0; i < ARRAY_SIZE(not_of_all); i++)
+		if (cli_option(cli, not_of_all[i]) && !verb_takes(verb, not_of_all[i]))
+			return cli_usage(cli, "%s has no --%s", verb->name, not_of_all[i]);
 	r = cli_check(cli);
 	if (r == 0 && !(verb->flags & VERB_CONNECTS))
 		r = cli_connect(cli);

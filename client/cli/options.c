@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "terminal.h"
 #include "units.h"
 
 #define OPTIONS_MAX 48       /* of one verb; our own tables, so asserted */
@@ -20,6 +21,11 @@ const struct option_row global_options[] = {
 
 const struct option_row json_options[] = {
 	{ "json", 0, NULL, "print JSON", OPTION_OWN },
+	{ .name = NULL },
+};
+
+const struct option_row color_options[] = {
+	{ "color", 0, "WHEN", "colours: auto (on a terminal; the default), always or never", OPTION_OWN },
 	{ .name = NULL },
 };
 
@@ -141,6 +147,11 @@ static bool is_number(const char *text)
 	return slice_to_int(slice_of(text), INT64_MIN, INT64_MAX, &number) == 0;
 }
 
+static bool is_when(const char *text)
+{
+	return strcmp(text, "auto") == 0 || strcmp(text, "always") == 0 || strcmp(text, "never") == 0;
+}
+
 /* By what --help calls the value. */
 static const struct {
 	const char *argument;
@@ -150,6 +161,7 @@ static const struct {
 	{ "DURATION", is_duration, "a duration; write it like 500ms, 10s or 1h30m" },
 	{ "SIZE", is_size, "a size; write it like 64KiB or 10MB" },
 	{ "N", is_number, "a number" },
+	{ "WHEN", is_when, "auto, always or never" },
 };
 
 int cli_check(const struct cli *cli)
@@ -264,6 +276,7 @@ bool cli_parse_global(struct cli *cli, int argc, char **argv, int *ret_used)
 
 	parser_add(&p, global_options);
 	parser_add(&p, json_options);
+	parser_add(&p, color_options);
 	argv[0] = program;
 	good = parser_run(&p, cli, argc, argv);
 	argv[0] = name;
@@ -304,7 +317,7 @@ void print_verb_help(const struct verb *verb)
 
 static void say(const char *format, va_list args)
 {
-	fflush(stdout); /* what was printed before comes first, also in a terminal */
+	live_clear(); /* and what was printed before comes first, also in a terminal */
 	fputs("jobpool: ", stderr);
 	vfprintf(stderr, format, args);
 	fputc('\n', stderr);

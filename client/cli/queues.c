@@ -8,64 +8,104 @@
 #include "text.h"
 #include "verbs.h"
 
+/* How a map's integer is shown. */
+enum shown_as { AS_NUMBER, AS_TIME, AS_AGE, AS_YES, AS_RATE };
+
 /* A column shows the map's value of that name. */
 struct map_column {
 	struct table_column column;
 	const char *name;
+	enum shown_as as;
 };
 
-#define COLUMN(title_, name_) { { title_, false }, name_ }
-#define NUMBER(title_, name_) { { title_, true }, name_ }
+#define TEXT(title_, name_, ...) { { .title = title_, __VA_ARGS__ }, name_, AS_NUMBER }
+#define NUMBER(title_, name_, ...) { { .title = title_, .right = true, __VA_ARGS__ }, name_, AS_NUMBER }
 
 static const struct map_column queue_columns[] = {
-	COLUMN("QUEUE", "name"),       NUMBER("READY", "ready"),         NUMBER("RUNNING", "running"), NUMBER("HELD", "held"),
-	NUMBER("DELAYED", "delayed"),  NUMBER("UNFINISHED", "unfinished"), NUMBER("SUCCEEDED", "succeeded"),
-	NUMBER("FAILED", "failed"),    COLUMN("POOL", "pool"),           NUMBER("PAUSED", "paused"),
+	TEXT("QUEUE", "name"),
+	NUMBER("READY", "ready", .look = LOOK_COUNT),
+	NUMBER("RUNNING", "running", .look = LOOK_ACTIVE),
+	NUMBER("HELD", "held", .look = LOOK_COUNT, .drop = 3),
+	NUMBER("DELAYED", "delayed", .look = LOOK_COUNT, .drop = 2),
+	NUMBER("UNFINISHED", "unfinished", .look = LOOK_COUNT, .drop = 1),
+	NUMBER("SUCCEEDED", "succeeded", .look = LOOK_COUNT, .drop = 6),
+	NUMBER("FAILED", "failed", .look = LOOK_BAD),
+	{ { .title = "IN", .right = true, .look = LOOK_COUNT, .drop = 5 }, "submitted_per_minute", AS_RATE },
+	{ { .title = "OUT", .right = true, .look = LOOK_COUNT, .drop = 7 }, "finished_per_minute", AS_RATE },
+	{ { .title = "OLDEST", .right = true, .look = LOOK_COUNT }, "oldest_waiting_at", AS_AGE },
+	TEXT("POOL", "pool", .drop = 4),
+	{ { .title = "PAUSED", .look = LOOK_WORD }, "paused", AS_YES },
 };
 
 static const struct map_column pool_columns[] = {
-	COLUMN("POOL", "name"),         NUMBER("WORKERS", "workers"), NUMBER("ALIVE", "alive"),     NUMBER("IDLE", "idle"),
-	NUMBER("BUSY", "busy"),         NUMBER("STARTING", "starting"), COLUMN("BREAKER", "breaker"), COLUMN("QUEUES", "queues"),
+	TEXT("POOL", "name"),
+	NUMBER("WORKERS", "workers"),
+	NUMBER("ALIVE", "alive", .look = LOOK_COUNT, .drop = 2),
+	NUMBER("IDLE", "idle", .look = LOOK_COUNT, .drop = 3),
+	NUMBER("BUSY", "busy", .look = LOOK_ACTIVE),
+	NUMBER("STARTING", "starting", .look = LOOK_COUNT, .drop = 1),
+	TEXT("BREAKER", "breaker", .look = LOOK_WORD),
+	TEXT("QUEUES", "queues", .least = 16),
 };
 
 static const struct map_column worker_columns[] = {
-	COLUMN("POOL", "pool"), NUMBER("SLOT", "slot"), NUMBER("PID", "pid"), COLUMN("STATE", "state"), NUMBER("JOB", "job"),
-	NUMBER("JOBS", "jobs"), COLUMN("STARTED", "started_at"), NUMBER("ID", "id"),
+	TEXT("POOL", "pool"),
+	NUMBER("SLOT", "slot"),
+	NUMBER("PID", "pid", .drop = 3),
+	TEXT("STATE", "state", .look = LOOK_WORD),
+	NUMBER("JOB", "job"),
+	NUMBER("JOBS", "jobs", .look = LOOK_COUNT),
+	{ { .title = "RATE", .right = true, .look = LOOK_COUNT }, "jobs_per_minute", AS_RATE },
+	{ { .title = "STARTED", .drop = 2 }, "started_at", AS_TIME },
+	NUMBER("ID", "id", .drop = 1),
 };
 
-static void value_cell(struct table *table, const char *name, const struct jobpool_value *value)
+static void integer_text(enum shown_as as, int64_t value, struct buf *out)
+{
+	char text[TIME_TEXT_BYTES];
+
+	if (as == AS_YES)
+		buf_append_text(out, value ? "yes" : "no");
+	else if (as == AS_RATE)
+		buf_append_text(out, value ? text_rate((double)value / 60, text) : "-");
+	else if (as != AS_NUMBER && !value)
+		buf_append_text(out, "-"); /* not known, or there is none */
+	else if (as == AS_TIME)
+		buf_append_text(out, text_time(value, text));
+	else if (as == AS_AGE)
+		buf_append_text(out, text_elapsed((uint64_t)MAX((int64_t)now_wall_ms() - value, 0), text));
+	else
+		buf_printf(out, "%" PRId64, value);
+}
+
+static void value_cell(struct table *table, enum shown_as as, const struct jobpool_value *value)
 {
 	struct buf text = { 0 };
-	char time[TIME_TEXT_BYTES];
 
-	if (!value || value->type == JOBPOOL_NIL || (strcmp(name, "started_at") == 0 && !value->integer))
+	if (!value || value->type == JOBPOOL_NIL)
 		buf_append_text(&text, "-");
 	else if (value->type == JOBPOOL_BYTES)
 		text_escape(&text, value->bytes, value->count);
 	else if (value->type == JOBPOOL_ARRAY)
 		text_command(&text, value, false);
-	else if (strcmp(name, "started_at") == 0)
-		buf_append_text(&text, text_time(value->integer, time));
-	else if (strcmp(name, "paused") == 0)
-		buf_append_text(&text, value->integer ? "yes" : "no");
 	else
-		buf_printf(&text, "%" PRId64, value->integer);
+		integer_text(as, value->integer, &text);
 	buf_append(&text, "", 1);
 	table_cell(table, text.failed ? "" : text.data);
 	buf_free(&text);
 }
 
-static void print_table(const struct jobpool_value *maps, const struct map_column *columns, size_t count)
+static void print_table(const struct cli *cli, const struct jobpool_value *maps, const struct map_column *columns, size_t count)
 {
 	struct table_column titles[TABLE_COLUMNS_MAX];
 	struct table table;
 
 	for (size_t i = 0; i < count; i++)
 		titles[i] = columns[i].column;
-	table_init(&table, titles, count);
+	table_init(&table, titles, count, cli_option(cli, "color"));
 	for (size_t i = 0; maps->type == JOBPOOL_ARRAY && i < maps->count; i++)
 		for (size_t k = 0; k < count; k++)
-			value_cell(&table, columns[k].name, jobpool_map_find(maps->items[i], columns[k].name));
+			value_cell(&table, columns[k].as, jobpool_map_find(maps->items[i], columns[k].name));
 	table_flush(&table);
 	table_deinit(&table);
 }
@@ -79,7 +119,7 @@ static int print_maps(struct cli *cli, int r, struct jobpool_value *maps, const 
 	if (cli_json(cli))
 		json_print_maps(maps);
 	else
-		print_table(maps, columns, count);
+		print_table(cli, maps, columns, count);
 	jobpool_value_free(maps);
 	return EXIT_OK;
 }

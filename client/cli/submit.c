@@ -1,16 +1,21 @@
 /* submit: one job, or one for each line of a file. */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "connect.h"
 #include "lines.h"
+#include "pace.h"
 #include "submission.h"
+#include "terminal.h"
 #include "text.h"
 #include "verbs.h"
 
 #define WINDOW 512            /* submissions in flight: more than one commit of the daemon takes */
-#define PROGRESS_MS 200
+#define PROGRESS_MS 100
+#define UNSHOWN_MAX 2048u     /* their ids fit into stdout's buffer (live_begin()) */
 
 const struct option_row each_line_options[] = {
 	{ "each-line", 0, "FILE", "submit one job for each line; - is stdin", OPTION_OWN },
@@ -20,20 +25,83 @@ const struct option_row each_line_options[] = {
 
 struct each_line {
 	struct cli *cli;
-	uint64_t submitted;
+	struct lines lines;
+	uint64_t sent, submitted;
 	int code;                 /* exit code of the first refusal; 0 = none yet */
-	bool progress;
-	uint64_t progress_ms;     /* when progress was shown last */
+
+	bool live;                /* it tells how far it has come */
+	uint64_t bytes;           /* of all lines; 0 = not known */
+	uint64_t begin_ms, shown_ms;
+	uint32_t unshown;         /* submitted since then; their ids are kept back with the line */
+	struct pace pace;
 };
 
-static void show_progress(struct each_line *e, bool last)
+/* How much of the input is submitted, 0 to 1; below 0 = not known. */
+static double share_done(const struct each_line *e)
 {
-	uint64_t now_ms = now_monotonic_ms();
+	double sent = e->bytes ? (double)e->lines.taken / (double)e->bytes : -1;
 
-	if (!e->progress || (!last && now_ms < e->progress_ms + PROGRESS_MS))
+	return e->sent ? MIN(sent, 1) * (double)e->submitted / (double)e->sent : sent;
+}
+
+static void show_progress(struct each_line *e)
+{
+	uint64_t now_ms = now_monotonic_ms(), left_ms = UINT64_MAX;
+	double rate = pace_per_second(&e->pace, now_ms, e->submitted), share = share_done(e);
+	char text[TIME_TEXT_BYTES];
+	struct live_line line;
+
+	pace_note(&e->pace, now_ms, e->submitted);
+	live_line_init(&line);
+	live_line_add(&line, "%" PRIu64 " submitted", e->submitted);
+	if (share >= 0)
+		live_line_add(&line, "%u%%", (unsigned)(share * 100));
+	if (rate > 0)
+		live_line_add(&line, "%s", text_rate(rate, text));
+	if (share > 0)
+		left_ms = pace_left_ms(rate, (uint64_t)((double)e->submitted * (1 - share) / share));
+	if (left_ms != UINT64_MAX)
+		live_line_add(&line, "%s left", text_left(left_ms, text));
+	live_show(&line);
+	e->shown_ms = now_ms;
+	e->unshown = 0;
+}
+
+/* What is left to show is shown, unless more comes very soon. */
+static void show_before_waiting(struct each_line *e)
+{
+	uint64_t now_ms = now_monotonic_ms(), due_ms = e->shown_ms + PROGRESS_MS;
+	struct pollfd input = { .fd = e->lines.fd, .events = POLLIN };
+
+	if (!e->live)
+		fflush(stdout);
+	else if (e->unshown && poll(&input, 1, due_ms > now_ms ? (int)(due_ms - now_ms) : 0) == 0)
+		show_progress(e);
+}
+
+static void begin_progress(struct each_line *e)
+{
+	struct stat st;
+	off_t at = lseek(e->lines.fd, 0, SEEK_CUR);
+
+	if (at >= 0 && fstat(e->lines.fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > at)
+		e->bytes = (uint64_t)(st.st_size - at);
+	/* Nobody wants to be disturbed while he types. */
+	e->live = !isatty(e->lines.fd) && live_begin();
+	e->begin_ms = now_monotonic_ms();
+	pace_begin(&e->pace, e->begin_ms, 0);
+}
+
+static void end_progress(const struct each_line *e)
+{
+	char time[TIME_TEXT_BYTES], rate[TIME_TEXT_BYTES];
+	uint64_t took_ms = now_monotonic_ms() - e->begin_ms;
+
+	if (!e->live)
 		return;
-	e->progress_ms = now_ms;
-	fprintf(stderr, "\r%" PRIu64 " submitted%s", e->submitted, last ? "\n" : "");
+	live_clear();
+	fprintf(stderr, "%" PRIu64 " submitted in %s, %s\n", e->submitted, text_elapsed(took_ms, time),
+		text_rate((double)e->submitted * 1000 / (double)MAX(took_ms, 1), rate));
 }
 
 static void on_submitted(uint64_t number, uint64_t id, const struct jobpool_error *error, void *context)
@@ -44,10 +112,10 @@ static void on_submitted(uint64_t number, uint64_t id, const struct jobpool_erro
 	if (id) {
 		printf("%" PRIu64 "\n", id);
 		e->submitted++;
-		show_progress(e, false);
+		if (e->live && (++e->unshown >= UNSHOWN_MAX || now_monotonic_ms() >= e->shown_ms + PROGRESS_MS))
+			show_progress(e);
 	} else if (!e->code) {
 		snprintf(what, sizeof(what), "line %" PRIu64, number);
-		show_progress(e, true);
 		e->code = cli_fail_with(e->cli, error, what);
 	}
 }
@@ -104,7 +172,7 @@ static size_t line_command(const struct jobpool_spec *base, bool shell, struct s
 	return argc;
 }
 
-static int submit_lines(struct each_line *e, const struct submission *s, struct lines *lines, struct jobpool_map *map)
+static int submit_lines(struct each_line *e, const struct submission *s, struct jobpool_map *map)
 {
 	bool shell = cli_option(e->cli, "shell") != NULL;
 	const char **argv = calloc(s->spec.argc + 2, sizeof(*argv));
@@ -114,20 +182,21 @@ static int submit_lines(struct each_line *e, const struct submission *s, struct 
 	int r = 0, found = LINES_LINE;
 
 	spec.argv = argv;
-	for (uint64_t number = 1; argv && r == 0 && !e->code; number++) {
-		found = lines_next(lines, false, &line);
+	while (argv && r == 0 && !e->code) {
+		found = lines_next(&e->lines, false, &line);
 		if (found == LINES_WAIT) { /* nothing to do but to hear the answers, then to wait for more */
 			r = jobpool_pool_map_drain(map);
-			fflush(stdout);
 			if (r < 0 || e->code)
 				break;
-			found = lines_next(lines, true, &line);
+			show_before_waiting(e);
+			found = lines_next(&e->lines, true, &line);
 		}
 		if (found != LINES_LINE)
 			break;
+		e->sent++;
 		if (memchr(line.data, '\0', line.len)) {
 			r = jobpool_pool_map_drain(map);
-			cli_say("line %" PRIu64 ": it contains a NUL byte, which no argument can", number);
+			cli_say("line %" PRIu64 ": it contains a NUL byte, which no argument can", e->sent);
 			e->code = e->code ? e->code : EXIT_USAGE;
 			break;
 		}
@@ -150,31 +219,28 @@ static int submit_lines(struct each_line *e, const struct submission *s, struct 
 
 static int submit_each_line(struct cli *cli, const struct submission *s, const char *path)
 {
-	struct each_line e = { .cli = cli, .progress = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO) };
-	struct lines lines = { .fd = STDIN_FILENO };
+	struct each_line e = { .cli = cli, .lines = { .fd = STDIN_FILENO } };
 	struct jobpool_map *map = NULL;
 	bool own = strcmp(path, "-") == 0;
 	int r;
 
 	if (!own)
-		lines.fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (lines.fd < 0) {
+		e.lines.fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (e.lines.fd < 0) {
 		cli_say("cannot read %s: %s", path, strerror(errno));
 		return EXIT_NEGATIVE;
 	}
+	begin_progress(&e);
 	r = jobpool_pool_map_new(cli->jobpool, WINDOW, on_submitted, &e, &map);
 	if (r == 0)
-		r = submit_lines(&e, s, &lines, map);
-	if (r < 0) {
-		show_progress(&e, true);
+		r = submit_lines(&e, s, map);
+	if (r < 0)
 		e.code = cli_fail(cli, NULL);
-	} else if (!e.code) {
-		show_progress(&e, true);
-	}
+	end_progress(&e);
 	jobpool_pool_map_free(map);
-	lines_deinit(&lines);
+	lines_deinit(&e.lines);
 	if (!own)
-		close_fd(&lines.fd);
+		close_fd(&e.lines.fd);
 	return e.code;
 }
 

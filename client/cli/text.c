@@ -1,7 +1,9 @@
 /* Bytes, times and commands, written so that a person can read them and a terminal cannot be played with. */
 #include "text.h"
 
+#include <locale.h>
 #include <time.h>
+#include <wchar.h>
 
 size_t utf8_length(const char *bytes, size_t len)
 {
@@ -95,6 +97,70 @@ void text_command(struct buf *out, const struct jobpool_value *argv, bool cut)
 	buf_free(&quoted);
 }
 
+/* --- Width --- */
+
+/* The columns of one character beyond ASCII, as libc knows them: 2 in East Asian scripts and of emoji, 0 of accents that join what stands
+ * before them. The locale is loaded when the first one is met, so that others do not wait for it. */
+static size_t point_width(wchar_t point)
+{
+	static locale_t utf8;
+	static bool tried;
+	locale_t before;
+	int width = 1;
+
+	if (!tried)
+		utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+	tried = true;
+	if (utf8) {
+		before = uselocale(utf8);
+		width = wcwidth(point);
+		uselocale(before);
+	}
+	return width < 0 ? 1 : (size_t)width; /* not known to this libc: most are one wide */
+}
+
+/* The character at @text, which is valid UTF-8: its bytes, and its columns. */
+static size_t next_point(const char *text, size_t *ret_width)
+{
+	size_t len = 1;
+	wchar_t point;
+
+	*ret_width = 1;
+	if (!(*text & 0x80))
+		return 1;
+	point = *text & (*text & 0x20 ? *text & 0x10 ? 0x07 : 0x0f : 0x1f);
+	for (; (text[len] & 0xc0) == 0x80; len++)
+		point = point << 6 | (text[len] & 0x3f);
+	*ret_width = point_width(point);
+	return len;
+}
+
+size_t text_width(const char *text)
+{
+	size_t sum = 0, width;
+
+	for (; *text; sum += width)
+		text += next_point(text, &width);
+	return sum;
+}
+
+size_t text_cut(const char *text, size_t columns)
+{
+	size_t at = 0, width;
+
+	while (text[at]) {
+		size_t len = next_point(text + at, &width);
+
+		if (width > columns)
+			break;
+		columns -= width;
+		at += len;
+	}
+	return at;
+}
+
+/* --- Times and rates --- */
+
 char *text_elapsed(uint64_t ms, char text[TIME_TEXT_BYTES])
 {
 	unsigned long long s = ms / 1000;
@@ -107,6 +173,31 @@ char *text_elapsed(uint64_t ms, char text[TIME_TEXT_BYTES])
 		snprintf(text, TIME_TEXT_BYTES, "%lluh%02llum", s / 3600, s / 60 % 60);
 	else
 		snprintf(text, TIME_TEXT_BYTES, "%llud%02lluh", s / 86400, s / 3600 % 24);
+	return text;
+}
+
+char *text_left(uint64_t ms, char text[TIME_TEXT_BYTES])
+{
+	uint64_t seconds = ms / 1000 + (ms % 1000 > 0);
+
+	if (seconds >= 60)
+		return text_elapsed(seconds * 1000, text);
+	snprintf(text, TIME_TEXT_BYTES, "%us", (unsigned)seconds);
+	return text;
+}
+
+char *text_rate(double per_second, char text[TIME_TEXT_BYTES])
+{
+	static const struct {
+		double seconds;
+		const char *name;
+	} units[] = { { 1, "s" }, { 60, "min" }, { 3600, "h" } };
+	size_t i = 0;
+	double rate = per_second;
+
+	while (i + 1 < ARRAY_SIZE(units) && rate > 0 && rate < 1)
+		rate = per_second * units[++i].seconds;
+	snprintf(text, TIME_TEXT_BYTES, "%.*f/%s", rate < 9.95 && rate != (double)(unsigned)rate ? 1 : 0, rate, units[i].name);
 	return text;
 }
 

@@ -22,5 +22,5 @@ int verb_stop(struct cli *cli);
 int verb_ping(struct cli *cli);
 int verb_version(struct cli *cli);
 
-extern const struct option_row each_line_options[], wait_options[], timeout_options[], list_options[], log_options[],
+extern const struct option_row each_line_options[], wait_options[], join_options[], timeout_options[], list_options[], log_options[],
 	kill_options[], clean_options[], stop_options[];

@@ -27,6 +27,7 @@ static Suite *(*const suites[])(void) = {
 	backoff_suite,
 	environments_suite,
 	pool_suite,
+	rate_suite,
 	recover_suite,
 };
 

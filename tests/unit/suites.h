@@ -25,4 +25,5 @@ Suite *queue_suite(void);
 Suite *backoff_suite(void);
 Suite *environments_suite(void);
 Suite *pool_suite(void);
+Suite *rate_suite(void);
 Suite *recover_suite(void);

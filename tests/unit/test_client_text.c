@@ -7,6 +7,7 @@
 
 #include "../../client/cli/json.h"
 #include "../../client/cli/lines.h"
+#include "../../client/cli/pace.h"
 #include "../../client/cli/text.h"
 #include "socket_path.h"
 #include "suites.h"
@@ -210,6 +211,88 @@ START_TEST(test_the_state_directory_is_made_with_its_parents)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	size_t width;
+	size_t cuts[6]; /* bytes that fit into 0, 1, 2, ... columns */
+} widths[] = {
+	{ "", 0, { 0, 0, 0, 0, 0, 0 } },
+	{ "abc", 3, { 0, 1, 2, 3, 3, 3 } },
+	{ "\xc3\xa9t\xc3\xa9", 3, { 0, 2, 3, 5, 5, 5 } },
+	{ "\xe6\x97\xa5\xe6\x9c\xac", 4, { 0, 0, 3, 3, 6, 6 } },                /* two columns each */
+	{ "a\xf0\x9f\x98\x80z", 4, { 0, 1, 1, 5, 6, 6 } },                      /* an emoji */
+	{ "e\xcc\x81x", 2, { 0, 3, 4, 4, 4, 4 } },                              /* the accent stays with its letter */
+};
+
+START_TEST(test_widths_are_those_of_a_terminal_and_cuts_keep_characters_whole)
+{
+	ck_assert_uint_eq(text_width(widths[_i].text), widths[_i].width);
+	for (size_t columns = 0; columns < ARRAY_SIZE(widths[_i].cuts); columns++)
+		ck_assert_uint_eq(text_cut(widths[_i].text, columns), widths[_i].cuts[columns]);
+}
+END_TEST
+
+static const struct {
+	double per_second;
+	const char *text;
+} rates[] = {
+	{ 0, "0/s" },          { 1, "1/s" },       { 1.25, "1.2/s" },       { 9.96, "10/s" },        { 12345.6, "12346/s" },
+	{ 59.0 / 60, "59/min" }, { 0.05, "3/min" }, { 0.5 / 60, "30/h" },    { 1.0 / 7200, "0.5/h" },
+};
+
+START_TEST(test_rates_have_the_unit_in_which_they_are_no_fraction)
+{
+	char text[TIME_TEXT_BYTES];
+
+	ck_assert_str_eq(text_rate(rates[_i].per_second, text), rates[_i].text);
+}
+END_TEST
+
+START_TEST(test_time_left_has_no_tenths)
+{
+	char text[TIME_TEXT_BYTES];
+
+	ck_assert_str_eq(text_left(0, text), "0s");
+	ck_assert_str_eq(text_left(1, text), "1s");
+	ck_assert_str_eq(text_left(59000, text), "59s");
+	ck_assert_str_eq(text_left(59001, text), "1m00s");
+	ck_assert_str_eq(text_left(3600000, text), "1h00m");
+}
+END_TEST
+
+START_TEST(test_pace_follows_the_last_seconds_and_forgets_the_time_before)
+{
+	struct pace pace;
+	uint64_t count = 7, now_ms = 1000;
+
+	pace_begin(&pace, now_ms, count);
+	ck_assert(pace_per_second(&pace, now_ms, count) == 0); /* nothing is known yet */
+	for (int i = 0; i < 1000; i++, now_ms += 100, count += 2) /* 20 a second */
+		pace_note(&pace, now_ms, count);
+	ck_assert(pace_per_second(&pace, now_ms, count) == 20);
+	for (int i = 0; i < 200; i++, now_ms += 100, count += 10) /* then 100 */
+		pace_note(&pace, now_ms, count);
+	ck_assert(pace_per_second(&pace, now_ms, count) == 100);
+}
+END_TEST
+
+START_TEST(test_pace_of_rare_events_is_that_of_the_whole_time)
+{
+	struct pace pace;
+	uint64_t count = 0;
+
+	pace_begin(&pace, 0, 0);
+	for (uint64_t ms = 500; ms <= 600000; ms += 500) { /* one in 20 s */
+		count = ms / 20000;
+		pace_note(&pace, ms, count);
+	}
+	ck_assert(pace_per_second(&pace, 600000, count) == 0.05);
+	ck_assert_uint_eq(pace_left_ms(0.05, 3), 60000);
+	ck_assert_uint_eq(pace_left_ms(0, 3), UINT64_MAX);
+	ck_assert_uint_eq(pace_left_ms(1e-9, UINT64_MAX), UINT64_MAX);
+}
+END_TEST
+
 Suite *client_text_suite(void)
 {
 	Suite *suite = suite_create("client_text");
@@ -220,6 +303,11 @@ Suite *client_text_suite(void)
 	tcase_add_loop_test(tcase, test_quoted_words_are_one_word_for_a_shell, 0, ARRAY_SIZE(texts));
 	tcase_add_test(tcase, test_elapsed_time_has_two_units);
 	tcase_add_test(tcase, test_json_maps_are_objects_with_nested_arrays);
+	tcase_add_loop_test(tcase, test_widths_are_those_of_a_terminal_and_cuts_keep_characters_whole, 0, ARRAY_SIZE(widths));
+	tcase_add_loop_test(tcase, test_rates_have_the_unit_in_which_they_are_no_fraction, 0, ARRAY_SIZE(rates));
+	tcase_add_test(tcase, test_time_left_has_no_tenths);
+	tcase_add_test(tcase, test_pace_follows_the_last_seconds_and_forgets_the_time_before);
+	tcase_add_test(tcase, test_pace_of_rare_events_is_that_of_the_whole_time);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("lines");
 	tcase_add_test(tcase, test_lines_come_as_they_are_written_and_the_last_needs_no_newline);

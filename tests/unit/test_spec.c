@@ -86,6 +86,43 @@ START_TEST(test_spec_cut_short_or_longer_is_refused)
 }
 END_TEST
 
+START_TEST(test_spec_front_tells_what_is_there_and_that_more_is_not)
+{
+	struct buf data = { 0 };
+	struct spec spec;
+	bool cut;
+	size_t words_at;
+
+	encode(&example, &data);
+	words_at = data.len - (3 + 1 + 9) - 12; /* "sh", "", eight bytes, and the cwd in front of them */
+	for (size_t len = words_at; len <= data.len; len++) {
+		ck_assert_int_eq(spec_decode_front((struct slice){ data.data, len }, &spec, &cut), 0);
+		ck_assert_int_eq(cut, len < data.len);
+		ck_assert_uint_eq(spec.timeout_ms, example.timeout_ms);
+		ck_assert_uint_le(spec.argc, example.argc);
+		for (uint32_t i = 0; i < spec.argc; i++)
+			ck_assert(spec.argv[i].len <= words[i].len && memcmp(spec.argv[i].data, words[i].data, spec.argv[i].len) == 0);
+		spec_deinit(&spec);
+	}
+	buf_append(&data, "", 1);
+	ck_assert_int_eq(spec_decode_front((struct slice){ data.data, data.len }, &spec, &cut), -EBADMSG);
+	buf_free(&data);
+}
+END_TEST
+
+START_TEST(test_spec_takes_few_bytes_beside_its_words)
+{
+	static struct slice one[] = { { "true", 4 } };
+	const struct spec usual = { .argv = one, .argc = 1, .cwd = SLICE("/"), .umask = 022, .merge_output = true, .grace_ms = 10000,
+				    .max_output_bytes = 64 << 20 };
+	struct buf data = { 0 };
+
+	encode(&usual, &data);
+	ck_assert_uint_le(data.len, 12 + 2 + 5);
+	buf_free(&data);
+}
+END_TEST
+
 START_TEST(test_spec_with_any_flipped_bit_is_refused_or_read)
 {
 	struct buf data = { 0 };
@@ -142,6 +179,8 @@ Suite *spec_suite(void)
 	tcase_add_test(t, test_spec_comes_back_as_it_went_in);
 	tcase_add_loop_test(t, test_spec_encode_refuses_what_no_job_can_be, 0, 6);
 	tcase_add_test(t, test_spec_cut_short_or_longer_is_refused);
+	tcase_add_test(t, test_spec_front_tells_what_is_there_and_that_more_is_not);
+	tcase_add_test(t, test_spec_takes_few_bytes_beside_its_words);
 	tcase_add_test(t, test_spec_with_any_flipped_bit_is_refused_or_read);
 	tcase_add_test(t, test_spec_of_a_newer_version_is_told_apart);
 	tcase_add_loop_test(t, test_environment_is_names_with_values, 0, ARRAY_SIZE(environments));
