@@ -241,23 +241,34 @@ uint32_t crc32_of(const void *data, size_t len)
 {
 	/* What a byte adds is the sum of what its bits add, so the compiler can make the table: no start-up code, no 256 constants to read. */
 #define BIT(byte, bit, value) ((byte) >> (bit) & 1 ? (value) : 0u)
-#define BYTE(b)                                                                                                      \
-	(BIT(b, 0, 0x77073096u) ^ BIT(b, 1, 0xee0e612cu) ^ BIT(b, 2, 0x076dc419u) ^ BIT(b, 3, 0x0edb8832u) ^        \
-	 BIT(b, 4, 0x1db71064u) ^ BIT(b, 5, 0x3b6e20c8u) ^ BIT(b, 6, 0x76dc4190u) ^ BIT(b, 7, 0xedb88320u))
-#define FOUR(b) BYTE(b), BYTE((b) + 1), BYTE((b) + 2), BYTE((b) + 3)
-#define SIXTEEN(b) FOUR(b), FOUR((b) + 4), FOUR((b) + 8), FOUR((b) + 12)
-#define SIXTY_FOUR(b) SIXTEEN(b), SIXTEEN((b) + 16), SIXTEEN((b) + 32), SIXTEEN((b) + 48)
-	static const uint32_t table[256] = { SIXTY_FOUR(0), SIXTY_FOUR(64), SIXTY_FOUR(128), SIXTY_FOUR(192) };
-#undef SIXTY_FOUR
-#undef SIXTEEN
-#undef FOUR
+#define BYTE(b, v0, v1, v2, v3, v4, v5, v6, v7)                                                                      \
+	(BIT(b, 0, v0) ^ BIT(b, 1, v1) ^ BIT(b, 2, v2) ^ BIT(b, 3, v3) ^ BIT(b, 4, v4) ^ BIT(b, 5, v5) ^ BIT(b, 6, v6) ^ BIT(b, 7, v7))
+#define ROW(b, ...) BYTE(b, __VA_ARGS__), BYTE((b) + 1, __VA_ARGS__), BYTE((b) + 2, __VA_ARGS__), BYTE((b) + 3, __VA_ARGS__)
+#define ROWS(b, ...) ROW(b, __VA_ARGS__), ROW((b) + 4, __VA_ARGS__), ROW((b) + 8, __VA_ARGS__), ROW((b) + 12, __VA_ARGS__)
+#define BLOCK(b, ...) ROWS(b, __VA_ARGS__), ROWS((b) + 16, __VA_ARGS__), ROWS((b) + 32, __VA_ARGS__), ROWS((b) + 48, __VA_ARGS__)
+#define TABLE(...) { BLOCK(0, __VA_ARGS__), BLOCK(64, __VA_ARGS__), BLOCK(128, __VA_ARGS__), BLOCK(192, __VA_ARGS__) }
+	/* Four bytes a step: table[n] is for a byte that n more follow. */
+	static const uint32_t table[4][256] = {
+		TABLE(0x77073096u, 0xee0e612cu, 0x076dc419u, 0x0edb8832u, 0x1db71064u, 0x3b6e20c8u, 0x76dc4190u, 0xedb88320u),
+		TABLE(0x191b3141u, 0x32366282u, 0x646cc504u, 0xc8d98a08u, 0x4ac21251u, 0x958424a2u, 0xf0794f05u, 0x3b83984bu),
+		TABLE(0x01c26a37u, 0x0384d46eu, 0x0709a8dcu, 0x0e1351b8u, 0x1c26a370u, 0x384d46e0u, 0x709a8dc0u, 0xe1351b80u),
+		TABLE(0xb8bc6765u, 0xaa09c88bu, 0x8f629757u, 0xc5b428efu, 0x5019579fu, 0xa032af3eu, 0x9b14583du, 0xed59b63bu),
+	};
+#undef TABLE
+#undef BLOCK
+#undef ROWS
+#undef ROW
 #undef BYTE
 #undef BIT
 	const uint8_t *bytes = data;
 	uint32_t crc = 0xffffffff;
 
-	for (size_t i = 0; i < len; i++)
-		crc = crc >> 8 ^ table[(crc ^ bytes[i]) & 0xff];
+	for (; len >= 4; len -= 4, bytes += 4) {
+		crc ^= (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+		crc = table[3][crc & 0xff] ^ table[2][crc >> 8 & 0xff] ^ table[1][crc >> 16 & 0xff] ^ table[0][crc >> 24];
+	}
+	for (; len; len--)
+		crc = crc >> 8 ^ table[0][(crc ^ *bytes++) & 0xff];
 	return ~crc;
 }
 

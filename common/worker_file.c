@@ -10,7 +10,7 @@
 #define EPOCH_OFFSET 512
 #define MARKS_OFFSET 1024
 #define MARK_STRIDE 256
-#define RETIRED_OFFSET 3072
+#define RETIRED_OFFSET 3840
 /* A reader may meet a mark half-written (buffered reads and writes of a page are not atomic): it looks again. */
 #define MARK_READ_TRIES 16
 

@@ -4,8 +4,8 @@
  *
  *   0     header   512 bytes
  *   512   epoch    8 bytes
- *   1024  marks    8 times 256 bytes, struct mark at the front of each
- *   3072  retired  1 byte */
+ *   1024  marks    11 times 256 bytes, struct mark at the front of each
+ *   3840  retired  1 byte */
 #pragma once
 
 #include <stdbool.h>

@@ -20,8 +20,8 @@
 #define OUTPUT_INLINE_BYTES_MAX 65536u /* more output than this is kept as a file (design section 7) */
 #define TOKEN_BYTES 16
 /* One for the job that runs, the others for ended ones whose outcome is on its way to the disk: with three a worker of short jobs
- * waits for a disk that takes 0.3 ms, with eight it does not. */
-#define MARKS_PER_WORKER 8
+ * waits for a disk that takes 0.3 ms, with eleven it does not. */
+#define MARKS_PER_WORKER 11
 
 #define WORKER_SOCKET_NAME "worker.sock"         /* in state_dir; dialled by its short name after fchdir(state_dir) */
 #define SUPERVISOR_LOCK_NAME "supervisor.lock"   /* in state_dir; OFD-locked while a supervisor lives; holds its pid in decimal */

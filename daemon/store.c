@@ -28,7 +28,7 @@
 #define ROOM_CHECK_MS 1000  /* while it commits */
 #define WAL_PAGE_BYTES (4096 + 24)
 #define THREAD_STACK_BYTES (512u << 10)
-#define PAUSE_US 1500u       /* from the start of one commit to that of the next, while nobody waits for it (may_pause) */
+#define PAUSE_US 2500u       /* from the start of one commit to that of the next, while nobody waits for it (may_pause) */
 
 static const struct store_sizes usual_sizes = {
 	.wal_bytes = 16 * MIB,
@@ -62,6 +62,7 @@ struct store {
 	struct list pending, answered;
 	bool sleeping;               /* the thread waits for requests */
 	bool pausing, may_pause;     /* it waits for others to share a commit; it may */
+	bool urgent;                 /* among those pending is one that a client waits for */
 	bool stop, stopped;
 	bool failed;
 	char failure[256];
@@ -333,9 +334,9 @@ static void pause_for_company(struct store *store)
 	uint64_t until_us = store->commit_started_us + PAUSE_US;
 
 	store->pausing = true;
-	while (store->may_pause && !store->stop && now_monotonic_us() < until_us)
+	while (store->may_pause && !store->urgent && !store->stop && now_monotonic_us() < until_us)
 		wait_until(store, until_us);
-	store->pausing = false;
+	store->pausing = store->urgent = false;
 }
 
 /* Wait for requests, for a deadline or for the end. false: stop, and nothing is left to do. */
@@ -418,15 +419,19 @@ static void *run(void *context)
 
 static void move_outbox(struct store *store)
 {
-	bool may_pause;
+	bool may_pause, urgent = false;
+	const struct store_request *request;
 
 	if (list_is_empty(&store->outbox))
 		return;
+	list_for_each(request, &store->outbox, link)
+		urgent |= !ops_can_wait(request->op);
 	may_pause = store->callbacks.may_pause && store->callbacks.may_pause(store->callbacks.context);
 	pthread_mutex_lock(&store->mutex);
 	list_splice(&store->pending, &store->outbox);
 	store->may_pause = may_pause;
-	if (store->sleeping || (store->pausing && !may_pause))
+	store->urgent |= urgent;
+	if (store->sleeping || (store->pausing && (!may_pause || urgent)))
 		pthread_cond_signal(&store->wake);
 	pthread_mutex_unlock(&store->mutex);
 }

@@ -164,6 +164,11 @@ bool ops_is_change(enum store_op op)
 	return table[op].change;
 }
 
+bool ops_can_wait(enum store_op op)
+{
+	return op == STORE_START_ATTEMPT || op == STORE_END_ATTEMPT || op == STORE_UNSTART_ATTEMPT || op == STORE_LOAD_READY;
+}
+
 size_t ops_payload(const struct store_request *request)
 {
 	switch (request->op) {

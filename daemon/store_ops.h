@@ -41,6 +41,8 @@ struct ops {
 };
 
 bool ops_is_change(enum store_op op);
+/* Part of the work of a pool: no client waits for just this one. */
+bool ops_can_wait(enum store_op op);
 /* Bytes of a request's input that a transaction grows by. */
 size_t ops_payload(const struct store_request *request);
 /* Execute one request inside an open transaction (reads: without one, too). */

@@ -108,10 +108,13 @@ static void merge_environment(struct plan *plan, struct slice block, size_t own_
 
 static size_t count_byte(const char *data, size_t len, char byte)
 {
+	const char *end = data + len;
 	size_t count = 0;
 
-	for (size_t i = 0; i < len; i++)
-		count += data[i] == byte;
+	while (data < end && (data = memchr(data, byte, (size_t)(end - data)))) {
+		count++;
+		data++;
+	}
 	return count;
 }
 
