@@ -31,19 +31,20 @@ struct plan {
 	const char *cwd;
 	mode_t umask;
 	int stdin_fd, stdout_fd, stderr_fd;
+	const struct affinity *affinity;
 	bool reset_oom_score;
 	void *pointers;    /* owned: argv, envp and candidates */
 	char *paths;       /* owned: the texts of candidates */
 };
 
-int launcher_init(struct launcher *l, const char *state_dir, const char *tmp_path, const char *pool, uint32_t slot,
-		  const char *socket)
+int launcher_init(struct launcher *l, const struct affinity *affinity, const char *state_dir, const char *tmp_path, const char *pool,
+		  uint32_t slot, const char *socket)
 {
 	const char *home = getenv("HOME");
 	char slot_path[sizeof(SLOT_DIRECTORY) + NAME_BYTES_MAX + 16], score[16] = "";
 	unsigned count = 0;
 
-	*l = (struct launcher){ 0 };
+	*l = (struct launcher){ .affinity = affinity };
 	snprintf(slot_path, sizeof(slot_path), SLOT_DIRECTORY "/%s.%" PRIu32, pool, slot);
 	if (mkdir(slot_path, 0700) < 0 && errno != EEXIST)
 		return -errno;
@@ -164,6 +165,7 @@ static int plan_init(struct plan *plan, const struct launcher *l, const struct l
 		.stdin_fd = job->stdin_fd,
 		.stdout_fd = job->stdout_fd,
 		.stderr_fd = job->stderr_fd,
+		.affinity = l->affinity,
 		.reset_oom_score = l->reset_oom_score,
 	};
 	char **pointers = plan->pointers = calloc(spec->argc + 1 + env_max + 1 + path_max + 1, sizeof(*pointers));
@@ -227,6 +229,7 @@ static _Noreturn void child_run(const struct plan *plan, struct launch_failure *
 	/* Not a session of its own, as it has no terminal to lose: that costs the scheduler a group for each job, 15 to 20 us. */
 	if (setpgid(0, 0) < 0)
 		child_fail(failure, STEP_GROUP, errno);
+	affinity_restore(plan->affinity);
 	if (plan->reset_oom_score)
 		child_reset_oom_score();
 	umask(plan->umask);

@@ -1,6 +1,7 @@
 /* Starting one job: its environment, the search for its program, vfork and exec. */
 #pragma once
 
+#include "affinity.h"
 #include "outcome.h"
 #include "spec.h"
 #include "worker_proto.h"
@@ -11,6 +12,7 @@ enum { LAUNCH_OWN_VARIABLES = 5 };
 struct launcher {
 	char *own_variables[LAUNCH_OWN_VARIABLES + 1]; /* "JOBPOOL_POOL=...", ..., owned, NULL at the end */
 	char *home_variable;                           /* "HOME=...", for jobs that bring none; owned */
+	const struct affinity *affinity;               /* borrowed */
 	bool reset_oom_score;                          /* the worker is protected from the OOM killer; its jobs are not */
 };
 
@@ -35,8 +37,8 @@ struct launch_failure {
  *
  * Makes JOBPOOL_WORKER_DIR. 0 or -errno; after a failure launcher_deinit() may be called, and need not.
  */
-int launcher_init(struct launcher *l, const char *state_dir, const char *tmp_path, const char *pool, uint32_t slot,
-		  const char *socket);
+int launcher_init(struct launcher *l, const struct affinity *affinity, const char *state_dir, const char *tmp_path, const char *pool,
+		  uint32_t slot, const char *socket);
 void launcher_deinit(struct launcher *l);
 
 /* The pid of the running job; or 0, and *ret_failure tells what failed (a child that failed to exec is reaped by then). */

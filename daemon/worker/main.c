@@ -39,6 +39,7 @@ struct worker {
 	struct link link;
 	struct marks marks;
 	struct output output;
+	struct affinity affinity;
 	struct launcher launcher;
 	struct tmpdir tmpdir;
 	struct tree tree;
@@ -100,6 +101,8 @@ static void on_ended(void *context, unsigned index, pid_t pid, struct attempt_en
 {
 	struct worker *w = context;
 	const struct mark *mark = &w->marks.all[index];
+
+	affinity_job_ended(&w->affinity, end->elapsed_us);
 	bool up = w->link.state == LINK_UP && !w->link.broken;
 
 	if (!up) {
@@ -372,6 +375,7 @@ static int poll_timeout(const struct worker *w, uint64_t now_ms)
 {
 	uint64_t deadline = MIN(run_deadline(&w->run), output_deadline(&w->output));
 
+	deadline = MIN(deadline, affinity_deadline(&w->affinity));
 	if (w->link.state == LINK_DOWN)
 		deadline = MIN(deadline, w->link.redial_at_ms);
 	if (deadline == UINT64_MAX)
@@ -401,6 +405,11 @@ static void handle_time(struct worker *w, uint64_t now_ms)
 {
 	run_tick(&w->run, now_ms);
 	consider_next(w, now_ms);
+	if (w->run.state == RUN_IDLE)
+		affinity_idle(&w->affinity, now_ms);
+	else
+		affinity_busy(&w->affinity);
+	affinity_tick(&w->affinity, now_ms);
 	if (now_ms >= output_deadline(&w->output))
 		output_retry(&w->output, now_ms);
 	if (w->link.broken)
@@ -535,8 +544,9 @@ static int be_born(struct worker *w, const char *pool, uint32_t slot, const char
 		r = tmpdir_init(&w->tmpdir, w->id);
 	if (r == 0)
 		r = tree_init(&w->tree);
+	affinity_init(&w->affinity, pool, slot);
 	if (r == 0)
-		r = launcher_init(&w->launcher, state_dir, w->tmpdir.path, pool, slot, socket);
+		r = launcher_init(&w->launcher, &w->affinity, state_dir, w->tmpdir.path, pool, slot, socket);
 	if (r < 0)
 		log_errno(r, "cannot set up worker %" PRIu64 " in %s", w->id, state_dir);
 	free(state_dir);

@@ -1,6 +1,7 @@
 /* The real jobpool-worker, with this program as its daemon and its supervisor: it is born here with a worker file and a pipe,
  * and dials our worker.sock. The binary is named by JOBPOOL_WORKER_BINARY. Every wait has a deadline and none is a sleep. */
 #include <fcntl.h>
+#include <sched.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <sched.h>
@@ -525,6 +526,33 @@ START_TEST(test_worker_sets_cwd_umask_process_group_and_leaks_nothing)
 	ck_assert_int_eq(group, shell_pid);
 	for (int i = 0; i < 2; i++)
 		ck_assert_str_eq(text[i], "0000000000000000");
+}
+END_TEST
+
+static bool worker_may_run_anywhere(void)
+{
+	cpu_set_t own, workers;
+
+	return sched_getaffinity(0, sizeof(own), &own) == 0 && sched_getaffinity(worker, sizeof(workers), &workers) == 0 &&
+	       CPU_EQUAL(&own, &workers);
+}
+
+/* A worker of short jobs stays on one CPU; its jobs never, and the worker itself not when it has nothing to do. */
+START_TEST(test_worker_leaves_all_cpus_to_its_jobs)
+{
+	char expected[256];
+
+	FILE *status = fopen("/proc/self/status", "re");
+	ck_assert_ptr_nonnull(status);
+	while (fgets(expected, sizeof(expected), status) && strncmp(expected, "Cpus_allowed_list", 17) != 0)
+		;
+	fclose(status);
+	for (int i = 0; i < 8; i++) {
+		expect_ended(run_shell("grep Cpus_allowed_list /proc/self/status"), OUTCOME_SUCCEEDED);
+		ck_assert_str_eq(ended.out, expected);
+		send_recorded(ended.message.job_id);
+	}
+	wait_until(worker_may_run_anywhere);
 }
 END_TEST
 
@@ -1249,6 +1277,7 @@ static void add_jobs(Suite *s)
 	tcase_add_test(t, test_worker_gives_a_job_its_variables);
 	tcase_add_test(t, test_worker_searches_the_path_of_the_job);
 	tcase_add_test(t, test_worker_sets_cwd_umask_process_group_and_leaks_nothing);
+	tcase_add_test(t, test_worker_leaves_all_cpus_to_its_jobs);
 	tcase_add_test(t, test_worker_opens_the_input_or_dev_null);
 	tcase_add_loop_test(t, test_worker_empties_the_tmpdir_and_keeps_its_own_directory, 0, 3);
 	tcase_add_test(t, test_worker_empties_a_tmpdir_that_was_long_empty);
