@@ -1,4 +1,4 @@
-/* Measured with two workers on two CPUs, no-op jobs: 0.93 of one posix_spawn loop at home, 0.77 left to the scheduler (doc/performance.md).
+/* Measured with two workers on two CPUs, no-op jobs, alternating: 0.91 of one posix_spawn loop at home, 0.82 left to the scheduler (doc/performance.md).
  * Beyond one worker for each CPU all CPUs are busy, and there is no idle one to be woken. */
 #include "affinity.h"
 

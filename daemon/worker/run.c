@@ -1,10 +1,12 @@
 /* The life of one attempt.
  *
- * System calls of a job without output that leaves nothing behind, beside those of the child; each one is throughput:
- *   poll, recv (RUN); pwrite (mark started), pread (epoch); openat, 2 getdents64, close (JOBPOOL_TMPDIR);
- *   2 pipe2, 2 fcntl; vfork; 2 close (write ends); poll, 2 read, 2 close (ends of output);
- *   poll, read (SIGCHLD), wait4, waitid (no child is left: proven); pwrite (mark ended), send (ENDED);
- *   poll, recv (RECORDED), pwrite (mark free).
+ * System calls of a job without output that leaves nothing behind, beside those of the child; each one is throughput
+ * (doc/performance.md, "System call by system call"; bench/cost --calls counts them):
+ *   poll, recv (RECORDED of one or more before, and RUN), pwrite (mark free, for each RECORDED);
+ *   pwrite (mark started), pread (epoch), lstat (JOBPOOL_TMPDIR did not change); pipe2, fcntl (both twice when stderr has a pipe
+ *   of its own); vfork; pwrite (the job's pid); poll, read (SIGCHLD), wait4, waitid (no child is left: proven);
+ *   close (write end), read, close (the end of output); pwrite (mark ended), send (ENDED).
+ * A RUN that was sent ahead arrives while the job before runs; then no poll comes before "mark started".
  * Output adds a read and a pwrite for each piece, and an ftruncate when it is recorded. */
 #include "run.h"
 
