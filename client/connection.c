@@ -78,7 +78,7 @@ void request_text(struct buf *out, const char *text)
 
 char *number_text(uint64_t number, char text[NUMBER_TEXT_BYTES])
 {
-	snprintf(text, NUMBER_TEXT_BYTES, "%" PRIu64, number);
+	text[uint_print(number, text)] = '\0';
 	return text;
 }
 
@@ -384,6 +384,14 @@ static int connection_turn(struct jobpool *c)
 void connection_expect(struct jobpool *c)
 {
 	c->expected++;
+}
+
+void connection_push(struct jobpool *c)
+{
+	ssize_t n = c->out.len && !c->out.failed ? send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL) : 0;
+
+	if (n > 0)
+		buf_consume(&c->out, (size_t)n);
 }
 
 /* The next reply, also one that is an error. */

@@ -39,6 +39,8 @@ void request_ms(struct buf *out, int64_t ms);   /* -1 = no limit */
 
 /* One request was appended to c->out: expect its reply. */
 void connection_expect(struct jobpool *c);
+/* Send what the socket takes now. A loss is not noticed here: the next connection_take() tells it. */
+void connection_push(struct jobpool *c);
 
 /**
  * Send what is to be sent and take the next reply. @ret_value may be NULL.

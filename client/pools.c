@@ -7,6 +7,7 @@
 #include "value.h"
 
 #define BYTES_IN_FLIGHT_MAX (1u << 20) /* the daemon reads no further than this anyway (doc/protocol.md, "Framing") */
+#define PIECE 128 /* requests that are sent together: while the daemon works on them the next ones are made */
 
 struct jobpool_map {
 	struct jobpool *jobpool;      /* borrowed, outlives us */
@@ -15,6 +16,7 @@ struct jobpool_map {
 	size_t window;
 	size_t *lengths;              /* ring of @window: bytes of each unanswered request */
 	size_t first, in_flight;
+	size_t unsent;                /* requests made since some were sent */
 	struct buf requests;          /* the unanswered requests, from @head on */
 	size_t head;
 	uint64_t answered;            /* how many, since the beginning */
@@ -124,9 +126,9 @@ int jobpool_pool_map_start(struct jobpool_map *map, const struct jobpool_spec *s
 	size_t before;
 	int r = 0;
 
-	/* Down to the half at once: one write and one read then serve many. */
+	/* Room for several at once: one write and one read then serve many. */
 	if (map->in_flight == map->window || map->requests.len - map->head >= BYTES_IN_FLIGHT_MAX)
-		r = map_reduce(map, map->window / 2, BYTES_IN_FLIGHT_MAX / 2);
+		r = map_reduce(map, map->window - MIN((size_t)PIECE, (map->window + 1) / 2), BYTES_IN_FLIGHT_MAX - BYTES_IN_FLIGHT_MAX / 8);
 	if (r == 0 && environment_is_due(c))
 		r = map_reduce(map, 0, 0);
 	if (r == 0)
@@ -143,6 +145,10 @@ int jobpool_pool_map_start(struct jobpool_map *map, const struct jobpool_spec *s
 	if (buf_append(&c->out, map->requests.data + before, map->requests.len - before) < 0)
 		return connection_fail(c, -ENOMEM, "out of memory");
 	connection_expect(c);
+	if (++map->unsent >= PIECE) {
+		connection_push(c);
+		map->unsent = 0;
+	}
 	return 0;
 }
 

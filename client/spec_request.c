@@ -1,11 +1,10 @@
 /* SUBMIT requests: environment, options, the key that makes them safe to repeat. */
 #include "spec_request.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <strings.h>
 #include <unistd.h>
 
+#include "resp.h"
 #include "value.h"
 
 /* The daemon keeps an environment for an hour after it was last named: name it again in good time. */
@@ -84,14 +83,17 @@ static void begin_session(struct jobpool *c)
  * follow one another together. */
 static void request_own_key(struct jobpool *c, struct buf *out)
 {
-	char key[sizeof("jobpool-") + 2 * sizeof(c->key_session) + NUMBER_TEXT_BYTES], session[2 * sizeof(c->key_session) + 1];
+	char key[8 + 2 * sizeof(c->key_session) + 1 + UINT_TEXT_BYTES] = "jobpool-";
+	size_t len = 8;
 
 	if (!c->key_count || c->key_pid != getpid())
 		begin_session(c);
-	hex_encode(c->key_session, sizeof(c->key_session), session);
-	snprintf(key, sizeof(key), "jobpool-%s-%" PRIu64, session, ++c->key_count);
+	hex_encode(c->key_session, sizeof(c->key_session), key + len); /* its NUL becomes the dash */
+	len += 2 * sizeof(c->key_session);
+	key[len++] = '-';
+	len += uint_print(++c->key_count, key + len);
 	request_text(out, "KEY");
-	request_text(out, key);
+	resp_bulk(out, (struct slice){ key, len });
 }
 
 int submit_encode(struct jobpool *c, const struct jobpool_spec *spec, struct buf *out)

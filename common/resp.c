@@ -233,12 +233,26 @@ static void append_line(struct buf *out, const char *text, size_t len)
 	out->len += len + 2;
 }
 
+/* The header line at @to, which has room for RESP_HEADER_BYTES_MAX; returns its length. */
+static size_t put_header(char *to, char type, int64_t value)
+{
+	size_t n = 0;
+
+	to[n++] = type;
+	if (value < 0)
+		to[n++] = '-';
+	n += uint_print(value < 0 ? 0 - (uint64_t)value : (uint64_t)value, to + n);
+	to[n++] = '\r';
+	to[n++] = '\n';
+	return n;
+}
+
 static void append_header(struct buf *out, char type, int64_t value)
 {
-	char text[RESP_HEADER_BYTES_MAX];
-	int len = snprintf(text, sizeof(text), "%c%" PRId64 "\r\n", type, value);
+	char *to = buf_reserve(out, RESP_HEADER_BYTES_MAX);
 
-	buf_append(out, text, (size_t)len);
+	if (to)
+		out->len += put_header(to, type, value);
 }
 
 void resp_simple(struct buf *out, const char *text)
@@ -268,9 +282,15 @@ void resp_integer(struct buf *out, int64_t value)
 
 void resp_bulk(struct buf *out, struct slice value)
 {
-	append_header(out, '$', (int64_t)value.len);
-	buf_append(out, value.data, value.len);
-	buf_append(out, "\r\n", 2);
+	char *to = buf_reserve(out, RESP_HEADER_BYTES_MAX + value.len + 2);
+
+	if (!to)
+		return;
+	to += put_header(to, '$', (int64_t)value.len);
+	if (value.len)
+		memcpy(to, value.data, value.len);
+	memcpy(to + value.len, "\r\n", 2);
+	out->len = (size_t)(to - out->data) + value.len + 2;
 }
 
 void resp_text(struct buf *out, const char *text)

@@ -2,6 +2,7 @@
  * trusted. */
 #include "socket_path.h"
 
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -80,19 +81,33 @@ static int make_directories(char *path)
 	}
 }
 
+/* For who has no HOME. Of the file alone: other sources of users need shared libraries, and the client has none where it can. */
+static int find_home(char *ret_home, size_t size)
+{
+	FILE *file = fopen("/etc/passwd", "re");
+	struct passwd *user = NULL;
+	int r = file ? -ENOENT : -errno;
+
+	while (file && (user = fgetpwent(file)) && user->pw_uid != geteuid())
+		;
+	if (user)
+		r = format_path(ret_home, size, user->pw_dir, "");
+	if (file)
+		fclose(file);
+	return r;
+}
+
 int state_directory_user(char *ret_path, size_t size, bool create)
 {
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	char found[PATH_MAX];
 	int r;
 
 	if (state && state[0] == '/') {
 		r = format_path(ret_path, size, state, "/jobpool");
 	} else {
-		if (!home || home[0] != '/') {
-			struct passwd *user = getpwuid(geteuid());
-
-			home = user ? user->pw_dir : NULL;
-		}
+		if (!home || home[0] != '/')
+			home = find_home(found, sizeof(found)) == 0 ? found : NULL;
 		if (!home || home[0] != '/')
 			return -ENOENT;
 		r = format_path(ret_path, size, home, "/.local/state/jobpool");

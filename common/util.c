@@ -15,12 +15,10 @@ static char ascii_lower(char c)
 
 int slice_is_word(struct slice s, const char *word)
 {
-	if (strlen(word) != s.len)
-		return false;
 	for (size_t i = 0; i < s.len; i++)
-		if (ascii_lower(s.data[i]) != ascii_lower(word[i]))
+		if (!word[i] || ascii_lower(s.data[i]) != ascii_lower(word[i]))
 			return false;
-	return true;
+	return !word[s.len];
 }
 
 char *slice_dup(struct slice s)
@@ -74,6 +72,19 @@ int slice_to_int(struct slice s, int64_t min, int64_t max, int64_t *ret_value)
 		return -ERANGE;
 	*ret_value = value;
 	return 0;
+}
+
+size_t uint_print(uint64_t value, char ret_text[UINT_TEXT_BYTES])
+{
+	char digits[UINT_TEXT_BYTES], *first = digits + sizeof(digits);
+	size_t len;
+
+	do
+		*--first = (char)('0' + value % 10);
+	while (value /= 10);
+	len = (size_t)(digits + sizeof(digits) - first);
+	memcpy(ret_text, first, len);
+	return len;
 }
 
 int name_is_valid(struct slice s)

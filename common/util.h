@@ -33,6 +33,9 @@ char *slice_dup(struct slice s);
 /* Decimal numbers, whole slice, no white space, no sign but '-' for int. 0, or -EINVAL / -ERANGE: *ret untouched. */
 int slice_to_uint(struct slice s, uint64_t max, uint64_t *ret_value);
 int slice_to_int(struct slice s, int64_t min, int64_t max, int64_t *ret_value);
+/* Decimal, not NUL-terminated; returns its length. Many times as fast as printf(). */
+#define UINT_TEXT_BYTES 20
+size_t uint_print(uint64_t value, char ret_text[UINT_TEXT_BYTES]);
 
 /* Names of queues, pools, locks: [A-Za-z0-9_][A-Za-z0-9._-]{0,63} (design section 9). */
 #define NAME_BYTES_MAX 64

@@ -24,11 +24,15 @@ static struct slice owner_of(const struct call *call) { return slice_of(conn_pee
 static void on_environment(struct store_request *request)
 {
 	struct call *call = request->context;
+	struct commands *c = call->commands;
 
-	if (request->status < 0)
+	if (request->status < 0) {
 		call_fail(call, request->status);
-	else
-		call_integer(call, (int64_t)request->u.environment.id);
+		return;
+	}
+	named_environments_put(&c->environments, request->u.environment.owner, request->u.environment.block, request->u.environment.id,
+			       uv_now(c->loop));
+	call_integer(call, (int64_t)request->u.environment.id);
 }
 
 /* The variables as one block, each ended by NUL. 0, -EINVAL, -ENOMEM. */
@@ -58,6 +62,7 @@ COMMAND_HANDLER(cmd_environment)
 {
 	struct slice block = { 0 };
 	struct store_request *request;
+	uint64_t id;
 	int r = join_variables(argv + 1, argc - 1, &block);
 
 	if (r == -EINVAL) {
@@ -73,6 +78,14 @@ COMMAND_HANDLER(cmd_environment)
 		free((void *)block.data);
 		store_request_free(request);
 		call_fail(call, -ENOSPC);
+		return;
+	}
+	id = named_environments_find(&c->environments, owner_of(call), block, uv_now(c->loop));
+	if (id) {
+		free((void *)block.data);
+		store_request_free(request);
+		call->from_memory = true;
+		call_integer(call, (int64_t)id);
 		return;
 	}
 	request->u.environment.owner = copy_slice(owner_of(call));
@@ -194,12 +207,15 @@ COMMAND_HANDLER(cmd_input)
 /* --- SUBMIT --- */
 
 struct submit_call {
-	struct submission submission;  /* its slices are ours: @spec until it is the job's, the others to the end */
+	struct submission submission;  /* its slices are the request's, and valid while that is handled; @spec is ours until it is the job's */
 	uint32_t queue_id;
+	bool copied;                   /* all of them are ours, to the end: the request has to wait */
 };
 
 static void submit_free(struct submit_call *s)
 {
+	if (!s->copied)
+		return;
 	free((void *)s->submission.owner.data);
 	free((void *)s->submission.name.data);
 	free((void *)s->submission.key.data);
@@ -266,7 +282,20 @@ static void on_input_sealed(void *context, int status, uint64_t next)
 	on_submitted(call, status < 0 ? status : -ENOENT, 0);
 }
 
-/* Everything of the request that must outlive it. 0, -EINVAL (said), -ENOMEM. */
+/* So that they outlive the request. 0, -ENOMEM. */
+static int submit_copy(struct submit_call *s)
+{
+	struct submission *m = &s->submission;
+	struct slice owner = m->owner, name = m->name, key = m->key;
+
+	s->copied = true;
+	m->owner = copy_slice(owner);
+	m->name = copy_slice(name);
+	m->key = copy_slice(key);
+	return m->owner.data && (!name.data || m->name.data) && (!key.data || m->key.data) ? 0 : -ENOMEM;
+}
+
+/* 0, -EINVAL (said), -ENOMEM. */
 static int submit_prepare(struct submit_call *s, struct call *call, struct queue *queue, const struct submit_options *o)
 {
 	struct spec spec = {
@@ -283,14 +312,14 @@ static int submit_prepare(struct submit_call *s, struct call *call, struct queue
 	}
 	s->queue_id = queue->id;
 	s->submission = (struct submission){
-		.queue = queue, .owner = copy_slice(owner_of(call)), .name = copy_slice(o->name), .key = copy_slice(o->key),
+		.queue = queue, .owner = owner_of(call), .name = o->name, .key = o->key,
 		.spec_hash = submit_spec_hash(slice_of(queue->name), o), .environment_id = (uint64_t)o->environment_id,
 		.input_id = (uint64_t)o->input_id, .priority = (int32_t)o->priority, .on_lost = o->on_lost,
 		.retries = (uint32_t)o->retries, .max_attempts = o->max_attempts, .delay_ms = o->delay_ms,
 		.hold = o->hold,
 	};
 	s->submission.spec.data = buf_take(&stored, &s->submission.spec.len);
-	if (s->submission.owner.data && (!o->name.data || s->submission.name.data) && (!o->key.data || s->submission.key.data))
+	if (s->submission.spec.data && (!o->input_id || submit_copy(s) == 0))
 		return 0;
 	free((void *)s->submission.spec.data);
 	submit_free(s);

@@ -138,6 +138,18 @@ static void on_wait_abort(struct call *call)
 	wait_give_up(w);
 }
 
+/* None of the jobs is done, as memory knows: a job that is not there may be. */
+static bool all_are_unfinished(const struct dispatch *dispatch, const uint64_t *ids, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const struct job *job = dispatch_find_job(dispatch, ids[i]);
+
+		if (!job || job->dead || job->state == JOB_DONE)
+			return false;
+	}
+	return true;
+}
+
 COMMAND_HANDLER(cmd_wait)
 {
 	struct wait *w;
@@ -170,15 +182,29 @@ COMMAND_HANDLER(cmd_wait)
 	}
 	call->on_abort = on_wait_abort;
 	call_block(call);
-	wait_look(w);
+	if (ms && all_are_unfinished(c->dispatch, w->ids, w->count))
+		w->done_left = w->count; /* as a look would find */
+	else
+		wait_look(w);
 }
 
 /* --- FOLLOW --- */
+
+#define PATIENCE_MS 3u /* most jobs are over before, and to watch one costs more than to run it */
+
+struct follow;
+
+/* The time between the beginning of an attempt and the first look at its output. */
+struct patience {
+	uv_timer_t timer;
+	struct follow *follow;
+};
 
 struct follow {
 	struct waiter waiter;
 	struct output_read read;
 	struct output_watch *watch;   /* NULL = growth is not watched */
+	struct patience *patience;    /* NULL = it is over, or has not begun */
 	struct call *call;
 	uint64_t offsets[2];
 	struct buf map;               /* of the done job */
@@ -197,10 +223,44 @@ static void follow_unwatch(struct follow *f)
 	f->watch = NULL;
 }
 
+static void on_patience_closed(uv_handle_t *handle) { free(handle->data); }
+
+static void follow_hurry(struct follow *f)
+{
+	if (f->patience)
+		uv_close((uv_handle_t *)&f->patience->timer, on_patience_closed);
+	f->patience = NULL;
+}
+
+static void on_patience_over(uv_timer_t *timer)
+{
+	struct patience *patience = timer->data;
+	struct follow *f = patience->follow;
+
+	follow_hurry(f);
+	follow_look(f);
+}
+
+/* An attempt begins: look at it in a moment, unless it ends before. false: look now. */
+static bool follow_be_patient(struct follow *f)
+{
+	struct patience *patience = f->patience ? NULL : calloc(1, sizeof(*patience));
+
+	if (!patience)
+		return f->patience;
+	uv_timer_init(f->call->commands->loop, &patience->timer);
+	patience->timer.data = patience;
+	patience->follow = f;
+	f->patience = patience;
+	uv_timer_start(&patience->timer, on_patience_over, PATIENCE_MS, 0);
+	return true;
+}
+
 static void follow_end(struct follow *f)
 {
 	waiter_remove(&f->waiter);
 	follow_unwatch(f);
+	follow_hurry(f);
 	output_read_clear(&f->read);
 	buf_free(&f->map);
 }
@@ -334,6 +394,9 @@ static void on_follow_event(struct waiter *waiter, enum waiter_event event, uint
 		return;
 	}
 	follow_unwatch(f); /* the next attempt writes elsewhere */
+	if (event == WAITER_JOB_STARTED && !f->reading && follow_be_patient(f))
+		return;
+	follow_hurry(f);
 	f->look_again = true;
 	if (!f->reading)
 		follow_look(f);
@@ -346,6 +409,7 @@ static void on_follow_abort(struct call *call)
 	f->stopped = true;
 	waiter_remove(&f->waiter);
 	follow_unwatch(f);
+	follow_hurry(f);
 	follow_give_up(f);
 }
 
@@ -357,6 +421,14 @@ static int parse_offset(struct call *call, struct slice word, uint64_t *ret_offs
 		return 0;
 	call_error(call, "SYNTAX", "'%s' is not an offset", option_show(word, shown));
 	return -EINVAL;
+}
+
+/* Not started, or only just. */
+static bool is_beginning(const struct commands *c, uint64_t id)
+{
+	const struct job *job = dispatch_find_job(c->dispatch, id);
+
+	return job && !job->dead && job->state == JOB_RUNNING && uv_now(c->loop) - job->given_ms < PATIENCE_MS;
 }
 
 COMMAND_HANDLER(cmd_follow)
@@ -384,7 +456,8 @@ COMMAND_HANDLER(cmd_follow)
 	}
 	call->on_abort = on_follow_abort;
 	call_block(call);
-	follow_look(f);
+	if (!ms || !is_beginning(c, f->read.job_id) || !follow_be_patient(f))
+		follow_look(f);
 }
 
 /* --- OUTPUT --- */

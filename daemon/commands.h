@@ -10,6 +10,7 @@
 #include "config.h"
 #include "conn.h"
 #include "dispatch.h"
+#include "environments.h"
 #include "options.h"
 #include "store.h"
 #include "waiters.h"
@@ -27,6 +28,7 @@ struct commands {
 	const struct config *config;  /* the current one */
 	const char *state_dir, *config_path; /* config_path "" = none */
 	uint64_t started_ms;          /* monotonic */
+	struct named_environments environments; /* ours */
 	/* Upwards. reload: 0, or -errno with lines in @errors. */
 	int (*reload)(void *server, struct buf *errors);
 	void (*shutdown)(void *server, enum dispatch_stop how);

@@ -143,8 +143,8 @@ void call_ok(struct call *call)
 
 void call_integer(struct call *call, int64_t value)
 {
-	buf_clear(&call->reply);
-	resp_integer(&call->reply, value);
+	buf_free(&call->reply); /* most replies are a number: it needs no memory of its own */
+	call->integer = value;
 	call_finish(call);
 }
 
@@ -315,7 +315,10 @@ static void conn_flush(struct conn *conn)
 	struct call *call;
 
 	while (!replies_are_piled_up(conn) && (call = list_first(&conn->calls, struct call, link)) && reply_may_leave(conn, call)) {
-		buf_append(&conn->out, call->reply.data, call->reply.len);
+		if (call->reply.len)
+			buf_append(&conn->out, call->reply.data, call->reply.len);
+		else
+			resp_integer(&conn->out, call->integer);
 		call_free(call);
 	}
 	if (conn->out.failed || conn_write(conn) < 0)
@@ -417,7 +420,7 @@ static void conn_execute(struct conn *conn)
 		return;
 	buf_consume(&conn->in, conn->in_used);
 	conn->in_used = 0;
-	if (!conn->in.len && conn->in.cap > INPUT_KEPT_BYTES)
+	if (!conn->in.len && conn->in.cap > INPUT_KEPT_BYTES && !conn->submits_open) /* while many come, it is needed again at once */
 		buf_free(&conn->in);
 	conn_set_reading(conn);
 }

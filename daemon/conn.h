@@ -34,7 +34,8 @@ struct call {
 	struct conn *conn;            /* NULL: the connection is gone; finish the call all the same, into nothing */
 	struct conns *conns;
 	struct commands *commands;    /* for the handlers, not used here */
-	struct buf reply;
+	struct buf reply;             /* empty: it is @integer (see call_integer()) */
+	int64_t integer;
 	uint64_t ticket;              /* set by call_finish(): the reply leaves when this is committed */
 	size_t request_bytes;
 	bool done;

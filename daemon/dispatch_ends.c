@@ -121,15 +121,16 @@ static void add_recorded(struct dispatch *d, const struct worker *w, uint64_t jo
 	list_append(&d->recorded, &r->link);
 }
 
-/* "Recorded" travels with the next job of the worker, where there is one at once; a busy one is not woken up for it alone. */
-static void flush_workers(struct dispatch *d, bool busy_too)
+/* "Recorded" travels with the next job of the worker. It is not woken up for it alone at once: neither while it works, nor when whoever
+ * waits for its last job is to be told first. */
+static void flush_workers(struct dispatch *d, bool all)
 {
 	struct pool *pool;
 	struct worker *w;
 
 	list_for_each(pool, &d->pools, link)
 		list_for_each(w, &pool->workers, link)
-			if (busy_too || !w->job || w->leaving)
+			if (all || d->stopping || w->leaving)
 				worker_flush(w);
 }
 
@@ -152,7 +153,7 @@ static void tell_recorded(struct dispatch *d, struct recorded *r)
 		w->unrecorded--;
 	worker_post_recorded(w, d->epoch, r->token);
 	workers_update(d->workers, w);
-	if (w->job && !uv_is_active((uv_handle_t *)&d->flush_timer))
+	if (!uv_is_active((uv_handle_t *)&d->flush_timer))
 		uv_timer_start(&d->flush_timer, on_flush_timer, FLUSH_MS, 0);
 }
 

@@ -220,6 +220,10 @@ static void read_places(struct output_read *read)
 			stored |= read->stream[i].max && read->end.output[i].bytes;
 		read->stream[i].at_end = !read->end.output[i].bytes;
 	}
+	if (!stored && !read->paths[0][0] && !read->paths[1][0]) {
+		finish(read, 0);
+		return;
+	}
 	if (!stored) {
 		read_files(read);
 		return;
@@ -275,6 +279,12 @@ static void load_row(struct output_read *read)
 	store_post(read->store, request);
 }
 
+/* None of its attempts is under way, or has been: there is nothing to ask the store for. */
+static bool is_untried(const struct job *job)
+{
+	return job && !job->dead && job->state == JOB_READY && job->attempt == (job->claim == CLAIM_NONE ? 0u : 1u);
+}
+
 void output_read_start(uv_loop_t *loop, struct store *store, struct dispatch *dispatch, struct output_read *read)
 {
 	struct job *job = dispatch_find_job(dispatch, read->job_id);
@@ -291,6 +301,11 @@ void output_read_start(uv_loop_t *loop, struct store *store, struct dispatch *di
 	if (r == -EAGAIN) {
 		snprintf(read->paths[0], OUTPUT_PATH_BYTES, SCRATCH_DIRECTORY "/%" PRIu64 ".", job->worker->id);
 		read->place = OUTPUT_STARTING;
+		finish(read, 0);
+		return;
+	}
+	if (r < 0 && is_untried(job)) {
+		read->place = OUTPUT_NOT_STARTED;
 		finish(read, 0);
 		return;
 	}

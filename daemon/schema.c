@@ -69,12 +69,17 @@ static const char *const migrations[] = {
 	" job INTEGER PRIMARY KEY, number INTEGER NOT NULL, worker INTEGER NOT NULL, epoch INTEGER NOT NULL, cancelling INTEGER NOT NULL,"
 	" token BLOB NOT NULL"
 	") STRICT;"
-	/* ending: struct attempt_end, packed (store_read.h). */
+	/* ending: struct attempt_end, packed (store_read.h). The first attempt that has ended, of most jobs the only one, has a table by job
+	 * alone, and so has its output: a table of rows grows at its end a page at a time, an index rewrites several pages again and again. */
 	"CREATE TABLE attempt ("
+	" job INTEGER PRIMARY KEY, number INTEGER NOT NULL, worker INTEGER NOT NULL, token BLOB NOT NULL, ending BLOB NOT NULL"
+	") STRICT;"
+	"CREATE TABLE later_attempt ("
 	" job INTEGER NOT NULL, number INTEGER NOT NULL, worker INTEGER NOT NULL, token BLOB NOT NULL, ending BLOB NOT NULL,"
 	" PRIMARY KEY (job, number)"
 	") STRICT, WITHOUT ROWID;"
-	"CREATE TABLE output ("
+	"CREATE TABLE output (job INTEGER PRIMARY KEY, number INTEGER NOT NULL, out BLOB NOT NULL, err BLOB NOT NULL) STRICT;"
+	"CREATE TABLE later_output ("
 	" job INTEGER NOT NULL, number INTEGER NOT NULL, out BLOB NOT NULL, err BLOB NOT NULL, PRIMARY KEY (job, number)"
 	") STRICT, WITHOUT ROWID;"
 
@@ -126,6 +131,12 @@ static const char *const migrations[] = {
 #define GROUPS "SELECT j.id, j.queue, j.gate, j.priority" FROM_JOBS "WHERE j.state = " READY " AND r.job IS NULL "
 #define FAILED(beyond) "SELECT id FROM job WHERE outcome > " SUCCEEDED " AND outcome = ?2 AND id " beyond " ?1"
 
+/* FAIL: after an error the whole batch is rolled back, so no statement needs a way back of its own. */
+#define INSERT_JOBS                                                                                                    \
+	"INSERT OR FAIL INTO job (id, queue, priority, gate, state, outcome, on_lost, max_attempts, retries, environment, input,"       \
+	" submitted_wall_ms, due_ms, due_wall_ms, finished_clock, attempt, name, owner, key, spec) VALUES "
+#define JOB_VALUES "(?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?)"
+
 static const char *const statement_sql[] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
@@ -148,9 +159,9 @@ static const char *const statement_sql[] = {
 			    " running = running + ?5, done = done + ?6, succeeded = succeeded + ?7, failed = failed + ?8,"
 			    " zero_commit = iif(held + delayed + blocked + ready + running + ?9 = 0, ?10, zero_commit) WHERE id = ?11",
 
-	[SQL_JOB_INSERT] = "INSERT INTO job (id, queue, priority, gate, state, outcome, on_lost, max_attempts, environment, input,"
-			   " submitted_wall_ms, due_ms, due_wall_ms, finished_clock, attempt, name, owner, key, retries, spec)"
-			   " VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, ?14, ?15, ?16, ?17, ?18)",
+	[SQL_JOB_INSERT] = INSERT_JOBS JOB_VALUES,
+	[SQL_JOBS_INSERT] = INSERT_JOBS JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES ", " JOB_VALUES ", "
+			    JOB_VALUES ", " JOB_VALUES,
 	[SQL_JOB_RECORD] = "SELECT j.queue, j.state, j.priority, j.outcome, j.max_attempts, j.due_ms, j.due_wall_ms, j.finished_clock, j.attempt,"
 			   " j.environment, j.input, j.key IS NOT NULL, r.number, r.worker, r.cancelling, r.token"
 			   FROM_JOBS "WHERE j.id = ?1",
@@ -190,12 +201,19 @@ static const char *const statement_sql[] = {
 	[SQL_TAIL_LOAD] = "SELECT tail FROM spec_tail WHERE job = ?1",
 	[SQL_TAIL_DELETE] = "DELETE FROM spec_tail WHERE job = ?1",
 	[SQL_ATTEMPT_INSERT] = "INSERT INTO attempt (job, number, worker, token, ending) VALUES (?1, ?2, ?3, ?4, ?5)",
-	[SQL_ATTEMPT_LOAD] = "SELECT worker, token, ending FROM attempt WHERE job = ?1 AND number = ?2",
-	[SQL_ATTEMPTS] = "SELECT number, ending FROM attempt WHERE job = ?1 ORDER BY number",
-	[SQL_ATTEMPTS_DELETE] = "DELETE FROM attempt WHERE job = ?1",
+	[SQL_LATER_ATTEMPT_INSERT] = "INSERT INTO later_attempt (job, number, worker, token, ending) VALUES (?1, ?2, ?3, ?4, ?5)",
+	[SQL_ATTEMPT_LOAD] = "SELECT worker, token, ending FROM attempt WHERE job = ?1 AND number = ?2"
+			     " UNION ALL SELECT worker, token, ending FROM later_attempt WHERE job = ?1 AND number = ?2",
+	[SQL_ATTEMPTS] = "SELECT number, ending FROM attempt WHERE job = ?1"
+			 " UNION ALL SELECT number, ending FROM later_attempt WHERE job = ?1",
+	[SQL_ATTEMPT_DELETE] = "DELETE FROM attempt WHERE job = ?1",
+	[SQL_LATER_ATTEMPTS_DELETE] = "DELETE FROM later_attempt WHERE job = ?1",
 	[SQL_OUTPUT_INSERT] = "INSERT INTO output (job, number, out, err) VALUES (?1, ?2, ?3, ?4)",
-	[SQL_OUTPUT_LOAD] = "SELECT out, err FROM output WHERE job = ?1 AND number = ?2",
-	[SQL_OUTPUTS_DELETE] = "DELETE FROM output WHERE job = ?1",
+	[SQL_LATER_OUTPUT_INSERT] = "INSERT INTO later_output (job, number, out, err) VALUES (?1, ?2, ?3, ?4)",
+	[SQL_OUTPUT_LOAD] = "SELECT out, err FROM output WHERE job = ?1 AND number = ?2"
+			    " UNION ALL SELECT out, err FROM later_output WHERE job = ?1 AND number = ?2",
+	[SQL_OUTPUT_DELETE] = "DELETE FROM output WHERE job = ?1",
+	[SQL_LATER_OUTPUTS_DELETE] = "DELETE FROM later_output WHERE job = ?1",
 
 	[SQL_KEY_GET] = "SELECT job, spec_hash FROM submit_key WHERE owner = ?1 AND key = ?2"
 			" AND (expires_clock = 0 OR expires_clock > ?3)",

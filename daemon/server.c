@@ -419,6 +419,7 @@ static void on_store_closed(void *context)
 	conns_stop(s->conns);
 	sweep_free(s->sweep);
 	s->sweep = NULL;
+	named_environments_deinit(&s->commands.environments);
 	close_signals(s);
 }
 

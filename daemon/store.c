@@ -1,15 +1,18 @@
 /* The store's thread: gathering, group commit, the disk's reserve, checkpoints, and handing answers back to the loop (see store.h).
  *
  * Requests go round: store_post() puts them on `outbox` (loop only); before the loop waits for events, one lock moves them to
- * `pending`; the thread takes all of it as `backlog`, cuts batches from its front, and puts executed ones on `answered`; the async
- * handle wakes the loop, which answers and frees them. Three kinds of fields: the loop's, the thread's, and those under the mutex. */
+ * `pending`; the thread takes all of it as `backlog`, cuts batches from its front, and puts executed ones on `answered`; an eventfd
+ * wakes the loop, which answers and frees them. Three kinds of fields: the loop's, the thread's, and those under the mutex. */
 #include "store.h"
 
 #include <assert.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -22,6 +25,7 @@
 #include "wal_file.h"
 
 #define MIB (UINT64_C(1) << 20)
+#define OUTBOX_MAX 128 /* requests of one turn of the loop that are handed over before its end */
 #define BATCH_REQUESTS_MAX 2000
 #define BATCH_BYTES_MAX (8 * MIB)
 #define IDLE_MS 1000
@@ -41,10 +45,13 @@ struct store {
 	/* The loop's. */
 	uv_loop_t *loop;             /* borrowed */
 	struct store_callbacks callbacks;
-	uv_async_t answers;          /* the thread has news */
+	/* The thread has news. Not a uv_async_t: where its sender is preempted by whom it wakes, that one spins until it goes on. */
+	uv_poll_t news;
+	int news_fd;                 /* an eventfd */
 	uv_prepare_t posting;        /* moves the outbox */
 	int handles;                 /* open ones of the two */
 	struct list outbox;
+	size_t outbox_count;
 	uint64_t posted, committed, commit_number;
 	uint64_t answered_commits, answered_requests; /* figures */
 	bool closing, fatal_told;
@@ -52,13 +59,13 @@ struct store {
 	void *on_closed_context;
 
 	/* Never changed while the thread runs. */
+	int wake_fds[2];             /* a pipe, see wake_thread() */
 	struct store_sizes sizes;
 	pthread_t thread;
 	uint64_t clock_offset_ms;    /* store clock = CLOCK_MONOTONIC + this, modulo 2^64 */
 
 	/* Under the mutex. */
 	pthread_mutex_t mutex;
-	pthread_cond_t wake;
 	struct list pending, answered;
 	bool sleeping;               /* the thread waits for requests */
 	bool pausing, may_pause;     /* it waits for others to share a commit; it may */
@@ -316,15 +323,25 @@ static uint64_t next_deadline(const struct store *store)
 
 /* --- the thread: its life --- */
 
-/* 0 = until somebody wakes us. */
+/* With the mutex, which is free meanwhile. 0 = until somebody wakes us. */
 static void wait_until(struct store *store, uint64_t deadline_us)
 {
-	struct timespec at = { .tv_sec = (time_t)(deadline_us / 1000000), .tv_nsec = (long)(deadline_us % 1000000) * 1000 };
+	uint64_t now_us = now_monotonic_us(), left_us = deadline_us > now_us ? deadline_us - now_us : 0;
+	struct timespec left = { .tv_sec = (time_t)(left_us / 1000000), .tv_nsec = (long)(left_us % 1000000) * 1000 };
+	struct pollfd wait = { .fd = store->wake_fds[0], .events = POLLIN };
+	char bytes[16];
 
-	if (!deadline_us)
-		pthread_cond_wait(&store->wake, &store->mutex);
-	else
-		pthread_cond_timedwait(&store->wake, &store->mutex, &at);
+	pthread_mutex_unlock(&store->mutex);
+	if (ppoll(&wait, 1, deadline_us ? &left : NULL, NULL) > 0)
+		(void)!read(wait.fd, bytes, sizeof(bytes));
+	pthread_mutex_lock(&store->mutex);
+}
+
+/* From the loop, without the mutex. A pipe, not a condition variable: the kernel takes its writer for one that is about to sleep, which the
+ * loop is, and leaves the thread on the same processor, where it runs at once. Another one would have to be woken up from its idle state. */
+static void wake_thread(struct store *store)
+{
+	(void)!write(store->wake_fds[1], "", 1); /* full: it has been woken up more than enough */
 }
 
 /* While the workers have enough to do and nobody is held up by the disk, a commit that comes a little later serves more of them, and
@@ -360,12 +377,19 @@ static bool gather(struct store *store)
 	return go_on;
 }
 
+static void wake_loop(struct store *store)
+{
+	int r = eventfd_write(store->news_fd, 1);
+
+	assert(r == 0); /* it is never near its limit */
+}
+
 static void hand_over(struct store *store)
 {
 	pthread_mutex_lock(&store->mutex);
 	list_splice(&store->answered, &store->batch);
 	pthread_mutex_unlock(&store->mutex);
-	uv_async_send(&store->answers);
+	wake_loop(store);
 }
 
 /* P10: neither yes nor no to anything of this batch or behind it. */
@@ -411,7 +435,7 @@ static void *run(void *context)
 	pthread_mutex_lock(&store->mutex);
 	store->stopped = true;
 	pthread_mutex_unlock(&store->mutex);
-	uv_async_send(&store->answers);
+	wake_loop(store);
 	return NULL;
 }
 
@@ -419,11 +443,12 @@ static void *run(void *context)
 
 static void move_outbox(struct store *store)
 {
-	bool may_pause, urgent = false;
+	bool may_pause, wake, urgent = false;
 	const struct store_request *request;
 
 	if (list_is_empty(&store->outbox))
 		return;
+	store->outbox_count = 0;
 	list_for_each(request, &store->outbox, link)
 		urgent |= !ops_can_wait(request->op);
 	may_pause = store->callbacks.may_pause && store->callbacks.may_pause(store->callbacks.context);
@@ -431,12 +456,15 @@ static void move_outbox(struct store *store)
 	list_splice(&store->pending, &store->outbox);
 	store->may_pause = may_pause;
 	store->urgent |= urgent;
-	if (store->sleeping || (store->pausing && (!may_pause || urgent)))
-		pthread_cond_signal(&store->wake);
+	wake = store->sleeping || (store->pausing && (!may_pause || urgent));
 	pthread_mutex_unlock(&store->mutex);
+	/* Only now, or it would wake up to wait for the mutex. */
+	if (wake)
+		wake_thread(store);
 }
 
-/* Once a turn of the loop, not once a request: what one turn posts shares a commit, and one lock. */
+/* Once a turn of the loop, not once a request: what one turn posts shares a commit, and one lock. A long turn hands over what it has:
+ * the thread works while the loop reads on. */
 static void on_posting(uv_prepare_t *handle)
 {
 	move_outbox(handle->data);
@@ -446,6 +474,8 @@ void store_post(struct store *store, struct store_request *request)
 {
 	request->ticket = ++store->posted;
 	list_append(&store->outbox, &request->link);
+	if (++store->outbox_count >= OUTBOX_MAX)
+		move_outbox(store);
 }
 
 static void answer(struct store *store, struct store_request *request)
@@ -482,7 +512,9 @@ static void store_free(struct store *store)
 	free_requests(&store->answered);
 	schema_close(&store->ops.db);
 	tally_deinit(&store->ops);
-	pthread_cond_destroy(&store->wake);
+	close_fd(&store->news_fd);
+	close_fd(&store->wake_fds[0]);
+	close_fd(&store->wake_fds[1]);
 	pthread_mutex_destroy(&store->mutex);
 	free(store);
 }
@@ -516,25 +548,29 @@ static void go_on_closing(struct store *store, bool stopped)
 	if (!store->closing)
 		return;
 	if (stopped) {
-		if (uv_is_closing((uv_handle_t *)&store->answers))
+		if (uv_is_closing((uv_handle_t *)&store->news))
 			return;
 		pthread_join(store->thread, NULL);
 		uv_close((uv_handle_t *)&store->posting, on_handle_closed);
-		uv_close((uv_handle_t *)&store->answers, on_handle_closed);
+		uv_close((uv_handle_t *)&store->news, on_handle_closed);
 	} else if (store->committed == store->posted) {
 		pthread_mutex_lock(&store->mutex);
 		store->stop = true;
-		pthread_cond_signal(&store->wake);
 		pthread_mutex_unlock(&store->mutex);
+		wake_thread(store);
 	}
 }
 
-static void on_answers(uv_async_t *handle)
+static void on_news(uv_poll_t *handle, int status, int events)
 {
 	struct store *store = handle->data;
 	struct list answered;
 	bool failed, stopped;
+	eventfd_t count;
 
+	(void)status;
+	(void)events;
+	eventfd_read(store->news_fd, &count);
 	list_init(&answered);
 	pthread_mutex_lock(&store->mutex);
 	list_splice(&answered, &store->answered);
@@ -553,7 +589,7 @@ void store_close(struct store *store, void (*on_closed)(void *context), void *co
 	store->closing = true;
 	store->on_closed = on_closed;
 	store->on_closed_context = context;
-	uv_async_send(&store->answers); /* from the loop, never from inside this call */
+	wake_loop(store); /* from the loop, never from inside this call */
 }
 
 uint64_t store_posted(const struct store *store) { return store->posted; }
@@ -577,7 +613,6 @@ void store_get_figures(const struct store *store, struct store_figures *ret_figu
 static struct store *store_new(uv_loop_t *loop, const struct store_callbacks *callbacks, const struct store_sizes *sizes)
 {
 	struct store *store = calloc(1, sizeof(*store));
-	pthread_condattr_t attributes;
 
 	if (!store)
 		return NULL;
@@ -590,11 +625,8 @@ static struct store *store_new(uv_loop_t *loop, const struct store_callbacks *ca
 	list_init(&store->answered);
 	list_init(&store->backlog);
 	list_init(&store->batch);
+	store->news_fd = store->wake_fds[0] = store->wake_fds[1] = -1;
 	pthread_mutex_init(&store->mutex, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&store->wake, &attributes);
-	pthread_condattr_destroy(&attributes);
 	return store;
 }
 
@@ -674,24 +706,28 @@ static void on_open_undone(uv_handle_t *handle)
 /* The handles, then the thread. On failure @store is gone, or goes from the loop. */
 static int start(struct store *store, char error[256])
 {
-	int r = uv_async_init(store->loop, &store->answers, on_answers);
+	int r;
 
+	store->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = store->news_fd < 0 || pipe2(store->wake_fds, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno :
+	    uv_poll_init(store->loop, &store->news, store->news_fd);
 	if (r < 0) {
 		snprintf(error, 256, "cannot watch the store's thread: %s", uv_strerror(r));
 		store_free(store);
 		return r;
 	}
-	store->answers.data = store;
+	store->news.data = store;
+	uv_poll_start(&store->news, UV_READABLE, on_news);
 	r = start_thread(store);
 	if (r < 0) {
 		snprintf(error, 256, "cannot start the store's thread: %s; raise its limit of processes", strerror(-r));
-		uv_close((uv_handle_t *)&store->answers, on_open_undone);
+		uv_close((uv_handle_t *)&store->news, on_open_undone);
 		return r;
 	}
 	uv_prepare_init(store->loop, &store->posting); /* these two cannot fail */
 	store->posting.data = store;
 	uv_prepare_start(&store->posting, on_posting);
-	uv_unref((uv_handle_t *)&store->posting); /* the async handle keeps the loop alive already */
+	uv_unref((uv_handle_t *)&store->posting); /* the other one keeps the loop alive already */
 	store->handles = 2;
 	return 0;
 }

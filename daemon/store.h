@@ -61,6 +61,8 @@ struct job_row {
 #define STORE_LIST_SPEC_BYTES 512
 #define STORE_ROWS_MAX 500         /* rows changed by one request, rows returned by one list */
 #define STORE_SCAN_MAX 5000        /* ids examined by one list */
+/* An environment that no job uses stays for so long after it was last put: an hour, and the time for which others may know it from memory. */
+#define STORE_ENVIRONMENT_MS (UINT64_C(3600000) + 2 * 60000)
 #define STORE_GROUPS_MAX 100       /* distinct gates and priorities of one queue that are told apart */
 
 enum store_op {

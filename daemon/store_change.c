@@ -14,7 +14,7 @@
 #define REMOVALS_PER_LOOK 8
 #define FREE_PAGES_KEPT 4096 /* 16 MiB */
 #define FREE_PAGES_STEP 64   /* each takes some 20 microseconds, and a few pages of the WAL */
-#define UNUSED_MS HOUR_MS /* environments and inputs that no job names (design section 9) */
+#define INPUT_MS HOUR_MS /* inputs that no job names (design section 9) */
 
 /* What changes in a job's life, as stored: read, changed here, written back with save_record(). */
 struct record {
@@ -179,29 +179,52 @@ static int check_known(struct ops *ops, enum statement statement, uint64_t id, s
 	return code;
 }
 
+/* The parameters of one row, behind those of @before other rows. */
+static void put_job(const struct ops *ops, sqlite3_stmt *s, int before, const struct job_row *row)
+{
+	int at = before * JOB_INSERT_PARAMETERS;
+
+	sql_put(s, ++at, row->id);
+	sql_put(s, ++at, row->queue_id);
+	sql_put(s, ++at, (uint64_t)(int64_t)row->priority);
+	sql_put(s, ++at, row->gate);
+	sql_put(s, ++at, row->state);
+	sql_put(s, ++at, row->on_lost);
+	sql_put(s, ++at, row->max_attempts);
+	sql_put(s, ++at, row->retries);
+	sql_put(s, ++at, row->environment_id);
+	sql_put(s, ++at, row->input_id);
+	sql_put(s, ++at, row->submitted_wall_ms);
+	sql_put(s, ++at, row->due_ms);
+	sql_put(s, ++at, row->due_wall_ms);
+	sql_put(s, ++at, ops->server.clock_ms);
+	sql_put_slice(s, ++at, row->name);
+	sql_put_slice(s, ++at, row->owner);
+	sql_put_slice(s, ++at, keys_are_ours(row->key) ? (struct slice){ NULL, 0 } : row->key);
+	sql_put_filled(s, ++at, (struct slice){ row->spec.data, MIN(row->spec.len, STORE_LIST_SPEC_BYTES) });
+	assert(at == (before + 1) * JOB_INSERT_PARAMETERS);
+}
+
+int change_flush_inserts(struct ops *ops)
+{
+	int count = (int)ops->insert_count, step = count == JOBS_INSERT_ROWS ? count : 1, code = SQLITE_OK;
+
+	for (int first = 0; code == SQLITE_OK && first < count; first += step) {
+		sqlite3_stmt *s = sql_get(&ops->db, step == 1 ? SQL_JOB_INSERT : SQL_JOBS_INSERT);
+
+		for (int i = 0; i < step; i++)
+			put_job(ops, s, i, ops->inserts[first + i]);
+		code = sql_run(s);
+	}
+	ops->insert_count = 0;
+	return code;
+}
+
+/* Jobs that follow one another are written together. */
 static int insert_job(struct ops *ops, const struct job_row *row)
 {
-	sqlite3_stmt *s = sql_get(&ops->db, SQL_JOB_INSERT);
-
-	sql_put(s, 1, row->id);
-	sql_put(s, 2, row->queue_id);
-	sql_put(s, 3, (uint64_t)(int64_t)row->priority);
-	sql_put(s, 4, row->gate);
-	sql_put(s, 5, row->state);
-	sql_put(s, 6, row->on_lost);
-	sql_put(s, 7, row->max_attempts);
-	sql_put(s, 8, row->environment_id);
-	sql_put(s, 9, row->input_id);
-	sql_put(s, 10, row->submitted_wall_ms);
-	sql_put(s, 11, row->due_ms);
-	sql_put(s, 12, row->due_wall_ms);
-	sql_put(s, 13, ops->server.clock_ms);
-	sql_put_slice(s, 14, row->name);
-	sql_put_slice(s, 15, row->owner);
-	sql_put_slice(s, 16, keys_are_ours(row->key) ? (struct slice){ NULL, 0 } : row->key);
-	sql_put(s, 17, row->retries);
-	sql_put_filled(s, 18, (struct slice){ row->spec.data, MIN(row->spec.len, STORE_LIST_SPEC_BYTES) });
-	return sql_run(s);
+	ops->inserts[ops->insert_count++] = row;
+	return ops->insert_count == JOBS_INSERT_ROWS ? change_flush_inserts(ops) : SQLITE_OK;
 }
 
 static int insert_spec_tail(struct ops *ops, const struct job_row *row)
@@ -237,7 +260,7 @@ int change_insert_job(struct ops *ops, struct store_request *request)
 	ops->server.next_job_id = MAX(ops->server.next_job_id, row->id + 1);
 	if (row->key.data)
 		code = change_find_key(ops, request);
-	if (code == SQLITE_OK)
+	if (code == SQLITE_OK && !tally_knows_environment(ops, row->environment_id, row->owner))
 		code = check_known(ops, SQL_ENVIRONMENT_KNOWN, row->environment_id, row->owner, request);
 	if (code == SQLITE_OK)
 		code = check_known(ops, SQL_INPUT_KNOWN, row->input_id, row->owner, request);
@@ -252,7 +275,7 @@ int change_insert_job(struct ops *ops, struct store_request *request)
 	if (code == SQLITE_OK)
 		code = use_input(ops, row->input_id, 1);
 	if (code == SQLITE_OK)
-		code = tally_environment(ops, row->environment_id, 1);
+		code = tally_environment(ops, row->environment_id, row->owner, 1);
 	return code == SQLITE_OK ? tally_job(ops, row->queue_id, row->state, 1) : code;
 }
 
@@ -321,7 +344,7 @@ int change_unstart_attempt(struct ops *ops, struct store_request *request)
 
 static int insert_attempt(struct ops *ops, const struct record *record, const struct attempt_end *end)
 {
-	sqlite3_stmt *s = sql_get(&ops->db, SQL_ATTEMPT_INSERT);
+	sqlite3_stmt *s = sql_get(&ops->db, record->attempt ? SQL_LATER_ATTEMPT_INSERT : SQL_ATTEMPT_INSERT);
 	uint8_t packed[ENDING_BYTES_MAX];
 
 	sql_put(s, 1, record->id);
@@ -334,7 +357,7 @@ static int insert_attempt(struct ops *ops, const struct record *record, const st
 
 static int insert_output(struct ops *ops, const struct record *record, const struct slice output[2])
 {
-	sqlite3_stmt *s = sql_get(&ops->db, SQL_OUTPUT_INSERT);
+	sqlite3_stmt *s = sql_get(&ops->db, record->attempt ? SQL_LATER_OUTPUT_INSERT : SQL_OUTPUT_INSERT);
 
 	if (!output[0].len && !output[1].len)
 		return SQLITE_OK;
@@ -456,17 +479,22 @@ static int release_input(struct ops *ops, uint64_t id, struct files *files)
 /* Totals stay: they count jobs of all time. The key stays too: P2. */
 static int remove_job(struct ops *ops, const struct record *record, struct files *files)
 {
-	static const enum statement deletes[] = { SQL_ATTEMPTS_DELETE, SQL_OUTPUTS_DELETE, SQL_TAIL_DELETE, SQL_JOB_DELETE };
+	static const struct {
+		enum statement statement;
+		uint32_t attempts_min;
+	} deletes[] = { { SQL_ATTEMPT_DELETE, 1 }, { SQL_LATER_ATTEMPTS_DELETE, 2 }, { SQL_OUTPUT_DELETE, 1 },
+			{ SQL_LATER_OUTPUTS_DELETE, 2 }, { SQL_TAIL_DELETE, 0 }, { SQL_JOB_DELETE, 0 } };
 	int code = record->attempt ? collect_output_files(ops, record->id, files) : SQLITE_OK;
 
 	for (size_t i = 0; code == SQLITE_OK && i < ARRAY_SIZE(deletes); i++)
-		code = run_for(ops, deletes[i], record->id);
+		if (record->attempt >= deletes[i].attempts_min)
+			code = run_for(ops, deletes[i].statement, record->id);
 	if (code == SQLITE_OK)
 		code = release_input(ops, record->input_id, files);
 	if (code == SQLITE_OK)
 		code = keys_outlive(ops, record->id, record->finished_clock);
 	if (code == SQLITE_OK)
-		code = tally_environment(ops, record->environment_id, -1);
+		code = tally_environment(ops, record->environment_id, (struct slice){ NULL, 0 }, -1);
 	return code == SQLITE_OK ? tally_job(ops, record->queue_id, JOB_DONE, -1) : code;
 }
 
@@ -615,7 +643,7 @@ int change_put_environment(struct ops *ops, struct store_request *request)
 	code = sql_first(s, &found, &environment->id);
 	if (code != SQLITE_OK)
 		return code;
-	return found ? tally_environment(ops, environment->id, 0) : insert_environment(ops, request, hash);
+	return found ? tally_environment(ops, environment->id, environment->owner, 0) : insert_environment(ops, request, hash);
 }
 
 int change_new_input(struct ops *ops, struct store_request *request)
@@ -632,14 +660,14 @@ int change_new_input(struct ops *ops, struct store_request *request)
 
 /* --- the sweep --- */
 
-/* Ids of up to @limit rows that nobody has used for an hour. */
-static int collect_unused(struct ops *ops, enum statement statement, size_t limit, uint64_t ids[], size_t *ret_count)
+/* Ids of up to @limit rows that nobody has used for so long. */
+static int collect_unused(struct ops *ops, enum statement statement, uint64_t age_ms, size_t limit, uint64_t ids[], size_t *ret_count)
 {
 	sqlite3_stmt *s = sql_get(&ops->db, statement);
 	int code;
 
 	*ret_count = 0;
-	sql_put(s, 1, ops->server.clock_ms - UNUSED_MS);
+	sql_put(s, 1, ops->server.clock_ms - age_ms);
 	sql_put(s, 2, limit);
 	while ((code = sqlite3_step(s)) == SQLITE_ROW)
 		ids[(*ret_count)++] = sql_uint(s, 0);
@@ -650,7 +678,7 @@ static int sweep_environments(struct ops *ops, size_t *room)
 {
 	uint64_t ids[STORE_ROWS_MAX];
 	size_t count;
-	int code = collect_unused(ops, SQL_ENVIRONMENTS_UNUSED, *room, ids, &count);
+	int code = collect_unused(ops, SQL_ENVIRONMENTS_UNUSED, STORE_ENVIRONMENT_MS, *room, ids, &count);
 
 	for (size_t i = 0; code == SQLITE_OK && i < count; i++) {
 		code = run_for(ops, SQL_ENVIRONMENT_DELETE, ids[i]);
@@ -665,7 +693,7 @@ static int sweep_inputs(struct ops *ops, size_t *room, struct files *files)
 {
 	uint64_t ids[STORE_ROWS_MAX];
 	size_t count;
-	int code = collect_unused(ops, SQL_INPUTS_UNUSED, *room, ids, &count);
+	int code = collect_unused(ops, SQL_INPUTS_UNUSED, INPUT_MS, *room, ids, &count);
 
 	for (size_t i = 0; code == SQLITE_OK && i < count; i++) {
 		code = append_file(files, (struct store_file){ .input_id = ids[i] });
@@ -682,7 +710,7 @@ static int next_sweep(struct ops *ops, uint64_t *ret_next_ms)
 	static const struct {
 		enum statement statement;
 		uint64_t after_ms;
-	} kinds[] = { { SQL_ENVIRONMENTS_NEXT, UNUSED_MS }, { SQL_INPUTS_NEXT, UNUSED_MS }, { SQL_KEYS_NEXT, 0 }, { SQL_RUNS_NEXT, 0 } };
+	} kinds[] = { { SQL_ENVIRONMENTS_NEXT, STORE_ENVIRONMENT_MS }, { SQL_INPUTS_NEXT, INPUT_MS }, { SQL_KEYS_NEXT, 0 }, { SQL_RUNS_NEXT, 0 } };
 	uint64_t next_ms = 0, at_ms = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {

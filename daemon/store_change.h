@@ -4,6 +4,8 @@
 #include "store_ops.h"
 
 int change_insert_job(struct ops *ops, struct store_request *request);
+/* Jobs are written several at a time; before anybody looks at them: write those that are left. */
+int change_flush_inserts(struct ops *ops);
 /* Changes nothing, but reads the clock of the changes. */
 int change_find_key(struct ops *ops, struct store_request *request);
 int change_start_attempt(struct ops *ops, struct store_request *request);

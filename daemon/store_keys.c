@@ -15,18 +15,23 @@ struct own_key {
 	uint64_t number;
 };
 
+/* The value of a lower-case hex digit, or 16. */
+static unsigned hex_value(char c)
+{
+	return c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
+}
+
 static bool hex_decode(const char *text, uint8_t *ret_bytes, size_t len)
 {
-	static const char digits[] = "0123456789abcdef";
+	unsigned bad = 0;
 
 	for (size_t i = 0; i < len; i++) {
-		const char *high = memchr(digits, text[2 * i], 16), *low = memchr(digits, text[2 * i + 1], 16);
+		unsigned high = hex_value(text[2 * i]), low = hex_value(text[2 * i + 1]);
 
-		if (!high || !low)
-			return false;
-		ret_bytes[i] = (uint8_t)((high - digits) << 4 | (low - digits));
+		bad |= high | low;
+		ret_bytes[i] = (uint8_t)(high << 4 | low);
 	}
-	return true;
+	return bad < 16;
 }
 
 static bool parse_own_key(struct slice key, struct own_key *ret_key)

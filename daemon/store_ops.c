@@ -188,6 +188,9 @@ int ops_execute(struct ops *ops, struct store_request *request)
 	int code;
 
 	request->status = 0;
+	code = request->op == STORE_INSERT_JOB ? SQLITE_OK : change_flush_inserts(ops);
+	if (code != SQLITE_OK)
+		return code;
 	if (table[request->op].change)
 		return table[request->op].change(ops, request);
 	code = table[request->op].read(&ops->db, request);

@@ -17,6 +17,7 @@ struct queue_change {
 struct environment_change {
 	uint64_t id;
 	int64_t jobs;
+	struct slice owner;        /* borrowed from a request; data NULL = not known */
 };
 
 /* Keys of one session for jobs with ids in a row (store_keys.h). */
@@ -38,6 +39,8 @@ struct ops {
 	struct key_run *runs;
 	size_t run_count, run_cap;
 	struct key_run run_before; /* where the last key that was looked up would belong to; job_id 0 = to none */
+	const struct job_row *inserts[JOBS_INSERT_ROWS]; /* checked, and not written yet: borrowed from their requests */
+	size_t insert_count;
 };
 
 bool ops_is_change(enum store_op op);

@@ -2,6 +2,7 @@
 #include "store_tally.h"
 
 #include "sql.h"
+#include "store_change.h"
 #include "store_keys.h"
 
 /* Linear: a batch touches few queues and fewer environments, most often the same as the request before. */
@@ -23,7 +24,7 @@ static struct queue_change *queue_change(struct ops *ops, uint32_t queue_id)
 	return &ops->queues[ops->queue_count++];
 }
 
-int tally_environment(struct ops *ops, uint64_t id, int jobs)
+int tally_environment(struct ops *ops, uint64_t id, struct slice owner, int jobs)
 {
 	struct environment_change *grown;
 
@@ -32,6 +33,8 @@ int tally_environment(struct ops *ops, uint64_t id, int jobs)
 	for (size_t i = ops->environment_count; i-- > 0;) {
 		if (ops->environments[i].id == id) {
 			ops->environments[i].jobs += jobs;
+			if (owner.data)
+				ops->environments[i].owner = owner;
 			return SQLITE_OK;
 		}
 	}
@@ -42,8 +45,16 @@ int tally_environment(struct ops *ops, uint64_t id, int jobs)
 		ops->environments = grown;
 		ops->environment_cap = ops->environment_cap * 2 + 8;
 	}
-	ops->environments[ops->environment_count++] = (struct environment_change){ id, jobs };
+	ops->environments[ops->environment_count++] = (struct environment_change){ id, jobs, owner };
 	return SQLITE_OK;
+}
+
+bool tally_knows_environment(const struct ops *ops, uint64_t id, struct slice owner)
+{
+	for (size_t i = ops->environment_count; i-- > 0;)
+		if (ops->environments[i].id == id)
+			return ops->environments[i].owner.data && slice_equal(ops->environments[i].owner, owner);
+	return false;
 }
 
 int tally_job(struct ops *ops, uint32_t queue_id, enum job_state state, int by)
@@ -109,8 +120,10 @@ static int flush_queue(struct ops *ops, const struct queue_change *change)
 
 int tally_flush(struct ops *ops)
 {
-	int code = tally_flush_environments(ops);
+	int code = change_flush_inserts(ops);
 
+	if (code == SQLITE_OK)
+		code = tally_flush_environments(ops);
 	if (code == SQLITE_OK)
 		code = keys_flush(ops);
 	for (size_t i = 0; code == SQLITE_OK && i < ops->queue_count; i++)
@@ -123,6 +136,7 @@ void tally_forget(struct ops *ops)
 	ops->queue_count = 0;
 	ops->environment_count = 0;
 	ops->run_count = 0;
+	ops->insert_count = 0;
 }
 
 void tally_deinit(struct ops *ops)

@@ -1,6 +1,7 @@
 /* The options of SUBMIT as a table, and what they mean together. */
 #include "submit_options.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -129,16 +130,24 @@ int submit_options_parse(const struct slice *words, uint32_t count, const struct
 	return 0;
 }
 
-/* FNV-1a, 64 bits; each part with its length, so that no two lists run together to the same bytes. */
+/* As FNV-1a, but eight bytes at a time, whose upper half is folded back; each part with its length, so that no two lists run together
+ * to the same bytes. */
+static uint64_t hash_word(uint64_t hash, uint64_t word)
+{
+	hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+	return hash ^ hash >> 32;
+}
+
 static uint64_t hash_part(uint64_t hash, struct slice part)
 {
-	const uint64_t prime = UINT64_C(0x100000001b3);
-	uint64_t len = part.len;
+	uint64_t word;
 
-	for (size_t i = 0; i < sizeof(len); i++, len >>= 8)
-		hash = (hash ^ (len & 0xff)) * prime;
-	for (size_t i = 0; i < part.len; i++)
-		hash = (hash ^ (uint8_t)part.data[i]) * prime;
+	hash = hash_word(hash, part.len);
+	for (size_t at = 0; at < part.len; at += sizeof(word)) {
+		word = 0;
+		memcpy(&word, part.data + at, MIN(sizeof(word), part.len - at));
+		hash = hash_word(hash, le64toh(word)); /* it is stored: the same on every machine */
+	}
 	return hash;
 }
 

@@ -39,3 +39,13 @@ AC_DEFUN([JOBPOOL_PYTHON], [
 	      [JOBPOOL_MISSING([Python 3 with the redis module], [python3-redis])],
 	      [PYTHON3=$jobpool_cv_python3])
 ])
+
+# JOBPOOL_STATIC_CLIENT: CLIENT_LDFLAGS for a client without shared libraries, where C library and hiredis are there as archives.
+AC_DEFUN([JOBPOOL_STATIC_CLIENT], [
+	jobpool_libs=$LIBS
+	LIBS="$HIREDIS_LIBS $LIBS"
+	AX_CHECK_LINK_FLAG([-static-pie], [CLIENT_LDFLAGS="-static -XCClinker -static-pie"], [], [-fPIE],
+			   [AC_LANG_PROGRAM([[#include <stddef.h>
+#include <hiredis/read.h>]], [[redisReaderFree(redisReaderCreateWithFunctions(NULL));]])])
+	LIBS=$jobpool_libs
+])

@@ -13,7 +13,7 @@
 #include "text.h"
 #include "verbs.h"
 
-#define WINDOW 512            /* submissions in flight: more than one commit of the daemon takes */
+#define WINDOW 1000           /* submissions in flight: some are made, some read, some committed; the daemon takes 1024 */
 #define PROGRESS_MS 100
 #define UNSHOWN_MAX 2048u     /* their ids fit into stdout's buffer (live_begin()) */
 
@@ -110,7 +110,11 @@ static void on_submitted(uint64_t number, uint64_t id, const struct jobpool_erro
 	char what[40];
 
 	if (id) {
-		printf("%" PRIu64 "\n", id);
+		char text[UINT_TEXT_BYTES + 1];
+		size_t len = uint_print(id, text);
+
+		text[len] = '\n';
+		fwrite(text, 1, len + 1, stdout);
 		e->submitted++;
 		if (e->live && (++e->unshown >= UNSHOWN_MAX || now_monotonic_ms() >= e->shown_ms + PROGRESS_MS))
 			show_progress(e);

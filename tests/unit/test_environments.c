@@ -1,6 +1,8 @@
 /* The cache of environments: held ones stay, of the others the longest unused go first. */
 #include "environments.h"
 
+#include <stdio.h>
+
 #include "suites.h"
 
 static struct environments cache;
@@ -107,6 +109,65 @@ START_TEST(test_environments_keep_all_that_are_held)
 }
 END_TEST
 
+/* ---- by content ---- */
+
+static struct named_environments named;
+
+static void forget_named(void)
+{
+	named_environments_deinit(&named);
+}
+
+static uint64_t find_named(const char *owner, const char *block, uint64_t now_ms)
+{
+	return named_environments_find(&named, slice_of(owner), slice_of(block), now_ms);
+}
+
+START_TEST(test_named_environments_are_found_by_owner_and_content)
+{
+	named_environments_put(&named, SLICE("alice"), SLICE("A=1"), 7, 1000);
+	named_environments_put(&named, SLICE("bob"), SLICE("A=1"), 8, 1000);
+	ck_assert_uint_eq(find_named("alice", "A=1", 1000), 7);
+	ck_assert_uint_eq(find_named("bob", "A=1", 1000), 8);
+	ck_assert_uint_eq(find_named("alice", "A=2", 1000), 0);
+	ck_assert_uint_eq(find_named("carol", "A=1", 1000), 0);
+}
+END_TEST
+
+START_TEST(test_named_environments_are_forgotten_before_the_store_may_drop_them)
+{
+	named_environments_put(&named, SLICE("alice"), SLICE("A=1"), 7, 1000);
+	ck_assert_uint_eq(find_named("alice", "A=1", 1000 + ENVIRONMENT_NAMED_MS - 1), 7);
+	ck_assert_uint_eq(find_named("alice", "A=1", 1000 + ENVIRONMENT_NAMED_MS), 0);
+	named_environments_put(&named, SLICE("alice"), SLICE("A=1"), 9, 70000); /* the store had it no more */
+	ck_assert_uint_eq(find_named("alice", "A=1", 70000), 9);
+}
+END_TEST
+
+START_TEST(test_named_environments_keep_a_few)
+{
+	char block[8];
+
+	for (uint64_t i = 1; i <= ENVIRONMENTS_NAMED_MAX + 1; i++) {
+		snprintf(block, sizeof(block), "A=%u", (unsigned)i);
+		named_environments_put(&named, SLICE("alice"), slice_of(block), i, 1000 + i);
+	}
+	ck_assert_uint_eq(find_named("alice", "A=1", 2000), 0);
+	ck_assert_uint_eq(find_named("alice", "A=2", 2000), 2);
+	ck_assert_uint_eq(find_named("alice", block, 2000), ENVIRONMENTS_NAMED_MAX + 1);
+}
+END_TEST
+
+START_TEST(test_named_environments_keep_no_large_one)
+{
+	char *large = calloc(1, ENVIRONMENT_NAMED_BYTES_MAX + 1);
+
+	named_environments_put(&named, SLICE("alice"), (struct slice){ large, ENVIRONMENT_NAMED_BYTES_MAX + 1 }, 7, 1000);
+	ck_assert_uint_eq(named_environments_find(&named, SLICE("alice"), (struct slice){ large, ENVIRONMENT_NAMED_BYTES_MAX + 1 }, 1000), 0);
+	free(large);
+}
+END_TEST
+
 Suite *environments_suite(void)
 {
 	Suite *s = suite_create("environments");
@@ -118,6 +179,13 @@ Suite *environments_suite(void)
 	tcase_add_test(t, test_environments_take_an_empty_one);
 	tcase_add_test(t, test_environments_drop_the_longest_unused);
 	tcase_add_test(t, test_environments_keep_all_that_are_held);
+	suite_add_tcase(s, t);
+	t = tcase_create("named");
+	tcase_add_checked_fixture(t, NULL, forget_named);
+	tcase_add_test(t, test_named_environments_are_found_by_owner_and_content);
+	tcase_add_test(t, test_named_environments_are_forgotten_before_the_store_may_drop_them);
+	tcase_add_test(t, test_named_environments_keep_a_few);
+	tcase_add_test(t, test_named_environments_keep_no_large_one);
 	suite_add_tcase(s, t);
 	return s;
 }

@@ -327,6 +327,94 @@ START_TEST(test_store_answers_in_the_order_of_posting_with_one_commit_a_turn)
 }
 END_TEST
 
+static void on_counted(struct store_request *request)
+{
+	ck_assert_int_eq(request->status, 0);
+	ck_assert_uint_gt(request->ticket, answered[0]);
+	answered[0] = request->ticket;
+	answered_count++;
+}
+
+/* What is handed over before the end of a long turn keeps its order too. */
+START_TEST(test_store_answers_a_long_turn_in_its_order)
+{
+	struct store_start *start = open_store();
+
+	ck_assert_int_eq(put_queue(1, "default"), 0);
+	answered_count = 0;
+	answered[0] = 0;
+	for (int i = 0; i < 1000; i++) {
+		struct store_request *r = insert(1, JOB_READY, NULL);
+
+		r->on_done = on_counted;
+		store_post(store, r);
+	}
+	while (answered_count < 1000)
+		uv_run(&loop, UV_RUN_ONCE);
+	ck_assert_uint_eq(store_committed(store), store_posted(store));
+	store_start_free(start);
+	start = reopen_store();
+	ck_assert_uint_eq(start->queues[0].count[JOB_READY], 1000);
+	store_start_free(start);
+	close_store();
+	check_counts();
+}
+END_TEST
+
+/* Jobs of one commit are written several at a time; what comes between them sees all that came before it, and one that is refused
+ * takes no other along. */
+START_TEST(test_store_jobs_submitted_together_are_all_there_for_what_follows)
+{
+	struct store_request *refused, *started, *listed, *last[2];
+	uint64_t first;
+
+	store_start_free(open_store());
+	put_queue(1, "default");
+	first = next_id;
+	for (int i = 0; i < 21; i++) {
+		struct store_request *r = insert(1, JOB_READY, NULL);
+
+		free((char *)r->u.insert.row.name.data);
+		r->u.insert.row.name = i % 2 ? heap("odd") : (struct slice){ 0 };
+		r->u.insert.row.priority = -i;
+		store_post(store, r);
+	}
+	refused = insert(1, JOB_READY, NULL);
+	refused->u.insert.row.environment_id = 4711;
+	refused = post(refused);
+	last[0] = post(insert(1, JOB_HELD, NULL));
+	started = post(start_attempt(next_id - 3, 1)); /* the one before the refused one */
+	listed = new_request(STORE_LIST_JOBS);
+	listed->u.list.limit = 100;
+	listed = post(listed);
+	last[1] = post(insert(1, JOB_READY, NULL));
+	wait_for(last[1]);
+	ck_assert_uint_eq(last[1]->commit, refused->commit); /* all of it was one commit */
+	ck_assert_int_eq(refused->status, -ENOENT);
+	ck_assert_int_eq(last[0]->status, 0);
+	ck_assert_int_eq(last[1]->status, 0);
+	ck_assert_int_eq(started->status, 0);
+	ck_assert_uint_eq(listed->u.list.count, 22);
+	for (size_t i = 0; i < 21; i++) {
+		const struct job_row *row = &listed->u.list.rows[i];
+
+		ck_assert_uint_eq(row->id, first + i);
+		ck_assert_int_eq(row->priority, -(int)i);
+		ck_assert_int_eq(row->state, i == 20 ? JOB_RUNNING : JOB_READY);
+		ck_assert(slice_equal(row->name, i % 2 ? SLICE("odd") : (struct slice){ 0 }));
+		ck_assert(slice_equal(row->owner, SLICE("alice")));
+	}
+	ck_assert_int_eq(listed->u.list.rows[21].state, JOB_HELD);
+	store_request_free(refused);
+	store_request_free(last[0]);
+	store_request_free(started);
+	store_request_free(listed);
+	store_request_free(last[1]);
+	close_store();
+	check_counts();
+}
+END_TEST
+
 /* --- one job's life --- */
 
 START_TEST(test_store_keeps_a_jobs_life_and_its_outcome)
@@ -729,7 +817,7 @@ START_TEST(test_store_an_environment_is_stored_once_and_goes_an_hour_after_its_l
 	ck_assert(slice_equal(r->u.start.environment, SLICE("A=1")));
 	store_request_free(r);
 	close_store();
-	let_pass(3600000);
+	let_pass(STORE_ENVIRONMENT_MS);
 	store_start_free(open_store());
 	store_request_free(run_request(new_request(STORE_SWEEP)));
 	ck_assert(has_environment(used));
@@ -909,6 +997,85 @@ static void insert_many(uint32_t queue, unsigned count, enum job_state state)
 	ck_assert_int_eq(last->status, 0);
 	store_request_free(last);
 }
+
+static void end_with_output(uint64_t id, uint32_t number, enum job_state to, const char *output)
+{
+	struct store_request *r = end_attempt(id, number, OUTCOME_FAILED, to);
+
+	r->u.end.output[0] = heap(output);
+	r->u.end.end.exit_code = (int32_t)number;
+	r->u.end.end.output_files = 1;
+	ck_assert_int_eq(run_status(start_attempt(id, number)), 0);
+	ck_assert_int_eq(run_status(r), 0);
+}
+
+START_TEST(test_store_keeps_each_attempt_and_its_output_until_the_job_is_removed)
+{
+	static const char *const outputs[] = { "first", "second", "third" };
+	struct store_request *r;
+	uint64_t id;
+
+	store_start_free(open_store());
+	put_queue(1, "default");
+	id = insert_ready(1);
+	for (uint32_t i = 0; i < 3; i++)
+		end_with_output(id, i + 1, i < 2 ? JOB_READY : JOB_DONE, outputs[i]);
+	r = load(id);
+	ck_assert_uint_eq(r->u.load.rows[0].attempt.number, 3);
+	ck_assert_int_eq(r->u.load.rows[0].attempt.end.exit_code, 3);
+	store_request_free(r);
+	for (uint32_t i = 0; i < 3; i++) {
+		r = new_request(STORE_LOAD_OUTPUT);
+		r->u.output.job_id = id;
+		r->u.output.number = i + 1;
+		r = run_request(r);
+		ck_assert_int_eq(r->status, 0);
+		ck_assert(slice_equal(r->u.output.output[0], slice_of(outputs[i])));
+		store_request_free(r);
+	}
+	r = remove_one(id);
+	ck_assert_uint_eq(r->u.remove.file_count, 3);
+	for (uint32_t i = 0; i < 3; i++)
+		ck_assert_uint_eq(r->u.remove.files[i].attempt, i + 1);
+	store_request_free(r);
+	close_store();
+	check_counts();
+	ck_assert_uint_eq(sql_number("SELECT (SELECT count(*) FROM attempt) + (SELECT count(*) FROM later_attempt)"
+				     " + (SELECT count(*) FROM output) + (SELECT count(*) FROM later_output)"), 0);
+}
+END_TEST
+
+static uint64_t wal_bytes(void)
+{
+	struct store_figures figures;
+
+	store_get_figures(store, &figures);
+	return figures.wal_bytes;
+}
+
+/* A page that a commit changes is written to the log as a whole: that is what a short commit costs. */
+START_TEST(test_store_a_commit_writes_few_pages)
+{
+	const uint64_t page_bytes = 4096 + 24;
+	uint64_t before, first;
+
+	store_start_free(open_store());
+	put_queue(1, "default");
+	first = next_id;
+	insert_many(1, 1000, JOB_READY);
+	for (int i = 0; i < 20; i++)
+		end_with_output(first + (uint64_t)i, 1, JOB_DONE, "output");
+	before = wal_bytes();
+	/* A start: running, queue, server. An end: those, job, job_ready, job_finished, attempt. And a few where a page is full. So many fit
+	 * into the log before it is copied. */
+	for (int i = 20; i < 40; i++) {
+		ck_assert_int_eq(run_status(start_attempt(first + (uint64_t)i, 1)), 0);
+		ck_assert_int_eq(run_status(end_attempt(first + (uint64_t)i, 1, OUTCOME_SUCCEEDED, JOB_DONE)), 0);
+	}
+	ck_assert_uint_le((wal_bytes() - before) / page_bytes, 20 * (3 + 7) + 5);
+	close_store();
+}
+END_TEST
 
 /* All ids of a list, page by page; returns how many there were, checks their order. */
 static unsigned list_all(uint32_t states, bool descending, size_t limit, unsigned *ret_pages)
@@ -1209,7 +1376,7 @@ START_TEST(test_store_no_statement_sorts_or_scans_a_table_that_grows)
 		ck_assert_int_eq(sqlite3_prepare_v2(db.handle, sql, -1, &s, NULL), SQLITE_OK);
 		while (sqlite3_step(s) == SQLITE_ROW) {
 			const char *step = (const char *)sqlite3_column_text(s, 3);
-			bool small_table = strcmp(step, "SCAN server") == 0 || strcmp(step, "SCAN queue") == 0;
+			bool small_table = strcmp(step, "SCAN server") == 0 || strcmp(step, "SCAN queue") == 0 || strstr(step, " CONSTANT ROWS");
 
 			bool walk = i == SQL_SCAN_UP || i == SQL_SCAN_DOWN;
 
@@ -1474,7 +1641,11 @@ Suite *store_suite(void)
 
 	tcase = add_tcase(suite, "life");
 	tcase_add_test(tcase, test_store_answers_in_the_order_of_posting_with_one_commit_a_turn);
+	tcase_add_test(tcase, test_store_answers_a_long_turn_in_its_order);
+	tcase_add_test(tcase, test_store_jobs_submitted_together_are_all_there_for_what_follows);
 	tcase_add_test(tcase, test_store_keeps_a_jobs_life_and_its_outcome);
+	tcase_add_test(tcase, test_store_keeps_each_attempt_and_its_output_until_the_job_is_removed);
+	tcase_add_test(tcase, test_store_a_commit_writes_few_pages);
 	tcase_add_test(tcase, test_store_an_unstarted_attempt_gives_its_number_back);
 	tcase_add_test(tcase, test_store_counts_and_totals_follow_every_step);
 	tcase_add_test(tcase, test_store_a_queue_remembers_the_commit_at_which_it_was_last_empty);

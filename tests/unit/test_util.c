@@ -1,6 +1,7 @@
 /* util, list, buf: the small things everything else stands on. */
 #include <check.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -35,6 +36,20 @@ START_TEST(test_slice_to_uint_reaches_the_largest_value)
 	ck_assert_int_eq(slice_to_uint(SLICE("18446744073709551615"), UINT64_MAX, &value), 0);
 	ck_assert(value == UINT64_MAX);
 	ck_assert_int_eq(slice_to_uint(SLICE("18446744073709551616"), UINT64_MAX, &value), -ERANGE);
+}
+END_TEST
+
+START_TEST(test_uint_print_is_what_slice_to_uint_reads)
+{
+	static const uint64_t values[] = { 0, 9, 10, 99, 100, 4294967296, UINT64_MAX };
+	char text[UINT_TEXT_BYTES], expected[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		size_t len = uint_print(values[i], text);
+
+		snprintf(expected, sizeof(expected), "%" PRIu64, values[i]);
+		ck_assert(slice_equal((struct slice){ text, len }, slice_of(expected)));
+	}
 }
 END_TEST
 
@@ -323,6 +338,7 @@ Suite *util_suite(void)
 
 	tcase_add_loop_test(t, test_slice_to_uint_takes_decimal_digits_only, 0, ARRAY_SIZE(uints));
 	tcase_add_test(t, test_slice_to_uint_reaches_the_largest_value);
+	tcase_add_test(t, test_uint_print_is_what_slice_to_uint_reads);
 	tcase_add_test(t, test_slice_to_int_reaches_both_ends);
 	tcase_add_test(t, test_slice_words_compare_without_case);
 	tcase_add_test(t, test_slice_dup_ends_with_a_nul_byte);
