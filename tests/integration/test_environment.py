@@ -76,6 +76,18 @@ class Environment(harness.Story):
         database.close()
         self.jobpool.start()
 
+    def test_a_known_environment_is_named_again_without_a_commit(self):
+        client = self.jobpool.client()
+        self.addCleanup(client.close)
+        first = client.execute_command("ENVIRONMENT", "A=1", "B=2")
+        other = client.execute_command("ENVIRONMENT", "A=1", "B=3")
+        commits = client.info()["commits"]
+        for _ in range(3):
+            self.assertEqual(client.execute_command("ENVIRONMENT", "A=1", "B=2"), first)
+            self.assertEqual(client.execute_command("ENVIRONMENT", "A=1", "B=3"), other)
+        self.assertEqual(client.info()["commits"], commits)
+        self.assertNotEqual(first, other)
+
     # --- the worker's ---
 
     def test_the_job_is_told_who_it_is(self):

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -211,6 +212,23 @@ START_TEST(test_the_state_directory_is_made_with_its_parents)
 }
 END_TEST
 
+START_TEST(test_without_a_home_the_state_directory_is_in_the_one_of_the_users_file)
+{
+	struct passwd *user = getpwuid(geteuid());
+	char path[PATH_MAX], wanted[PATH_MAX];
+
+	unsetenv("XDG_STATE_HOME");
+	unsetenv("HOME");
+	if (!user || user->pw_dir[0] != '/') {
+		ck_assert_int_eq(state_directory_user(path, sizeof(path), false), -ENOENT);
+		return;
+	}
+	snprintf(wanted, sizeof(wanted), "%s/.local/state/jobpool", user->pw_dir);
+	ck_assert_int_eq(state_directory_user(path, sizeof(path), false), 0);
+	ck_assert_str_eq(path, wanted);
+}
+END_TEST
+
 static const struct {
 	const char *text;
 	size_t width;
@@ -317,6 +335,7 @@ Suite *client_text_suite(void)
 	tcase_add_test(tcase, test_the_users_socket_is_in_the_runtime_directory_if_that_is_ours);
 	tcase_add_test(tcase, test_a_runtime_directory_with_a_long_path_is_refused);
 	tcase_add_test(tcase, test_the_state_directory_is_made_with_its_parents);
+	tcase_add_test(tcase, test_without_a_home_the_state_directory_is_in_the_one_of_the_users_file);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
