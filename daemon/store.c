@@ -6,8 +6,6 @@
 #include "store.h"
 
 #include <assert.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -59,13 +57,13 @@ struct store {
 	void *on_closed_context;
 
 	/* Never changed while the thread runs. */
-	int wake_fds[2];             /* a pipe, see wake_thread() */
 	struct store_sizes sizes;
 	pthread_t thread;
 	uint64_t clock_offset_ms;    /* store clock = CLOCK_MONOTONIC + this, modulo 2^64 */
 
 	/* Under the mutex. */
 	pthread_mutex_t mutex;
+	pthread_cond_t wake;
 	struct list pending, answered;
 	bool sleeping;               /* the thread waits for requests */
 	bool pausing, may_pause;     /* it waits for others to share a commit; it may */
@@ -323,25 +321,15 @@ static uint64_t next_deadline(const struct store *store)
 
 /* --- the thread: its life --- */
 
-/* With the mutex, which is free meanwhile. 0 = until somebody wakes us. */
+/* 0 = until somebody wakes us. */
 static void wait_until(struct store *store, uint64_t deadline_us)
 {
-	uint64_t now_us = now_monotonic_us(), left_us = deadline_us > now_us ? deadline_us - now_us : 0;
-	struct timespec left = { .tv_sec = (time_t)(left_us / 1000000), .tv_nsec = (long)(left_us % 1000000) * 1000 };
-	struct pollfd wait = { .fd = store->wake_fds[0], .events = POLLIN };
-	char bytes[16];
+	struct timespec at = { .tv_sec = (time_t)(deadline_us / 1000000), .tv_nsec = (long)(deadline_us % 1000000) * 1000 };
 
-	pthread_mutex_unlock(&store->mutex);
-	if (ppoll(&wait, 1, deadline_us ? &left : NULL, NULL) > 0)
-		(void)!read(wait.fd, bytes, sizeof(bytes));
-	pthread_mutex_lock(&store->mutex);
-}
-
-/* From the loop, without the mutex. A pipe, not a condition variable: the kernel takes its writer for one that is about to sleep, which the
- * loop is, and leaves the thread on the same processor, where it runs at once. Another one would have to be woken up from its idle state. */
-static void wake_thread(struct store *store)
-{
-	(void)!write(store->wake_fds[1], "", 1); /* full: it has been woken up more than enough */
+	if (!deadline_us)
+		pthread_cond_wait(&store->wake, &store->mutex);
+	else
+		pthread_cond_timedwait(&store->wake, &store->mutex, &at);
 }
 
 /* While the workers have enough to do and nobody is held up by the disk, a commit that comes a little later serves more of them, and
@@ -460,7 +448,7 @@ static void move_outbox(struct store *store)
 	pthread_mutex_unlock(&store->mutex);
 	/* Only now, or it would wake up to wait for the mutex. */
 	if (wake)
-		wake_thread(store);
+		pthread_cond_signal(&store->wake);
 }
 
 /* Once a turn of the loop, not once a request: what one turn posts shares a commit, and one lock. A long turn hands over what it has:
@@ -513,8 +501,7 @@ static void store_free(struct store *store)
 	schema_close(&store->ops.db);
 	tally_deinit(&store->ops);
 	close_fd(&store->news_fd);
-	close_fd(&store->wake_fds[0]);
-	close_fd(&store->wake_fds[1]);
+	pthread_cond_destroy(&store->wake);
 	pthread_mutex_destroy(&store->mutex);
 	free(store);
 }
@@ -556,8 +543,8 @@ static void go_on_closing(struct store *store, bool stopped)
 	} else if (store->committed == store->posted) {
 		pthread_mutex_lock(&store->mutex);
 		store->stop = true;
+		pthread_cond_signal(&store->wake);
 		pthread_mutex_unlock(&store->mutex);
-		wake_thread(store);
 	}
 }
 
@@ -613,6 +600,7 @@ void store_get_figures(const struct store *store, struct store_figures *ret_figu
 static struct store *store_new(uv_loop_t *loop, const struct store_callbacks *callbacks, const struct store_sizes *sizes)
 {
 	struct store *store = calloc(1, sizeof(*store));
+	pthread_condattr_t attributes;
 
 	if (!store)
 		return NULL;
@@ -625,8 +613,12 @@ static struct store *store_new(uv_loop_t *loop, const struct store_callbacks *ca
 	list_init(&store->answered);
 	list_init(&store->backlog);
 	list_init(&store->batch);
-	store->news_fd = store->wake_fds[0] = store->wake_fds[1] = -1;
+	store->news_fd = -1;
 	pthread_mutex_init(&store->mutex, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&store->wake, &attributes);
+	pthread_condattr_destroy(&attributes);
 	return store;
 }
 
@@ -709,8 +701,7 @@ static int start(struct store *store, char error[256])
 	int r;
 
 	store->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	r = store->news_fd < 0 || pipe2(store->wake_fds, O_CLOEXEC | O_NONBLOCK) < 0 ? -errno :
-	    uv_poll_init(store->loop, &store->news, store->news_fd);
+	r = store->news_fd < 0 ? -errno : uv_poll_init(store->loop, &store->news, store->news_fd);
 	if (r < 0) {
 		snprintf(error, 256, "cannot watch the store's thread: %s", uv_strerror(r));
 		store_free(store);

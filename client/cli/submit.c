@@ -13,7 +13,7 @@
 #include "text.h"
 #include "verbs.h"
 
-#define WINDOW 1000           /* submissions in flight: some are made, some read, some committed; the daemon takes 1024 */
+#define WINDOW 768            /* submissions in flight: some are made, some read, some committed; the daemon takes 1024 */
 #define PROGRESS_MS 100
 #define UNSHOWN_MAX 2048u     /* their ids fit into stdout's buffer (live_begin()) */
 
