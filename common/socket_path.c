@@ -100,7 +100,7 @@ static int find_home(char *ret_home, size_t size)
 int state_directory_user(char *ret_path, size_t size, bool create)
 {
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-	char found[PATH_MAX];
+	char found[PATH_MAX] = "";
 	int r;
 
 	if (state && state[0] == '/') {

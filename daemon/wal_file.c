@@ -22,7 +22,7 @@ static int fill(int fd, uint64_t from, uint64_t to)
 
 int wal_file_allocate(uint64_t bytes)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	/* Another program's file of this name is none of ours, so it is not made here. SQLite holds no lock on it that closing would drop. */
 	int fd = open(WAL_FILE, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
 	int r = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
