@@ -85,11 +85,12 @@ static int make_directories(char *path)
 static int find_home(char *ret_home, size_t size)
 {
 	FILE *file = fopen("/etc/passwd", "re");
-	struct passwd *user = NULL;
+	struct passwd entry, *user = NULL;
+	char text[4096];
 	int r = file ? -ENOENT : -errno;
 
-	while (file && (user = fgetpwent(file)) && user->pw_uid != geteuid())
-		;
+	while (file && fgetpwent_r(file, &entry, text, sizeof(text), &user) == 0 && user->pw_uid != geteuid())
+		user = NULL;
 	if (user)
 		r = format_path(ret_home, size, user->pw_dir, "");
 	if (file)
