@@ -85,7 +85,7 @@ static int make_directories(char *path)
 static int find_home(char *ret_home, size_t size)
 {
 	FILE *file = fopen("/etc/passwd", "re");
-	struct passwd entry, *user = NULL;
+	struct passwd entry = { 0 }, *user = NULL;
 	char text[4096];
 	int r = file ? -ENOENT : -errno;
 
