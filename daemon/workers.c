@@ -20,7 +20,7 @@
 #define WORKER_BACKLOG 1024
 #define UNHEARD_LOOK_MS 200u     /* how often workers without a connection are looked at: the lock of those without a supervisor */
 #define BIRTH_MS 10000u          /* one that has not called by then hangs */
-#define WORKER_ID_BITS 32        /* ids: epoch << 24 | counter, so they are never reused and need no commit */
+#define WORKER_ID_BITS 32        /* ids: epoch << 32 | counter, so they are never reused and need no commit */
 
 struct entry {                   /* workers by id */
 	UT_hash_handle hh;
@@ -225,7 +225,6 @@ static void remove_worker_file(struct workers *ws, uint64_t id)
 		log_errno(-errno, "cannot remove the worker file %s; remove it by hand", name);
 }
 
-
 /* A mark "started" of a job that the worker had. */
 static void blame(struct mark *mark, const struct job *job)
 {
@@ -261,7 +260,6 @@ static void read_marks(struct workers *ws, struct worker *w, struct mark marks[M
 			break;
 		}
 }
-
 
 /* It had a job: one that it reported, or one that its marks name. */
 static bool had_a_job(struct workers *ws, struct worker *w)

@@ -1,4 +1,4 @@
-/* The worker's three marks: what its file says of the attempts it has, and had until "recorded" came back.
+/* The marks of a worker: what its file says of the attempts it has, and had until "recorded" came back.
  * The rules are those of design section 6, "The worker file is the proof". */
 #pragma once
 
